@@ -1,0 +1,106 @@
+"""Bad crystals, each with an error of its own (slide 05): what is wrong, at which site of which crystal, and
+what to do.
+
+Read in order: the errors, `atomic_numbers` (what can be refused before neighbours are known),
+`refuse_odd_distances` (what can be refused after).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+N_ELEMENTS = 100
+SAME_PLACE = 0.1  # Å: nearer than this, two atoms are one
+
+
+class CrystalError(ValueError):
+    """A structure from which no graph can be built (slide 05)."""
+
+
+class PartialOccupancy(CrystalError):
+    """A site holds a mixture of elements, or is sometimes empty (slide 05)."""
+
+
+class UnknownElement(CrystalError):
+    """A site holds something that is none of the elements 1 to 100 (slide 05)."""
+
+
+class NotFinite(CrystalError):
+    """A coordinate or a lattice vector is NaN or infinite (slide 05)."""
+
+
+class AtomsCoincide(CrystalError):
+    """Two atoms are in one place (slide 05)."""
+
+
+class NoNeighbours(CrystalError):
+    """An atom has no neighbour within the cutoff (slide 05)."""
+
+
+class UnreadableFile(CrystalError):
+    """A file that does not parse as a crystal (slide 05)."""
+
+
+class EmptyList(CrystalError):
+    """There is no crystal, or no atom, to build from (slide 05)."""
+
+
+def atomic_numbers(structure: Structure, name: str) -> np.ndarray:
+    """Z of every site (N,), after the checks that need no neighbours (slide 05).
+
+    Errors: `EmptyList`, `PartialOccupancy`, `UnknownElement`, `NotFinite`.
+    """
+    if len(structure) == 0:
+        raise EmptyList(f"{name or 'structure'}: no atoms; give a structure with at least one site")
+    numbers = []
+    for site, occupants in enumerate(structure.species_and_occu):
+        element, occupancy = next(iter(occupants.items()))
+        if len(occupants) != 1 or abs(occupancy - 1.0) > 1e-6:
+            advice = "order it with pymatgen's OrderDisorderedStructureTransformation, or drop it"
+            where = f"{_label(structure, name)}, site {site} ({occupants})"
+            raise PartialOccupancy(f"{where}: partial occupancy; {advice}")
+        number = getattr(element, "Z", 0)
+        if type(element).__name__ == "DummySpecies" or not 1 <= number <= N_ELEMENTS:
+            advice = f"not one of the elements 1 to {N_ELEMENTS}; replace it"
+            raise UnknownElement(f"{_label(structure, name)}, site {site} ({element}): {advice}")
+        numbers.append(number)
+    if not np.isfinite(structure.lattice.matrix).all():
+        raise NotFinite(f"{_label(structure, name)}: a lattice vector is NaN or infinite; mend the cell")
+    if not np.isfinite(structure.frac_coords).all():
+        where = _site(structure, first_bad_row(structure.frac_coords))
+        raise NotFinite(f"{_label(structure, name)}, {where}: a coordinate is NaN or infinite; mend it")
+    return np.array(numbers, dtype=np.int64)
+
+
+def refuse_odd_distances(
+    structure: Structure, i: np.ndarray, j: np.ndarray, distance: np.ndarray, cutoff: float, name: str
+) -> None:
+    """Errors `AtomsCoincide` and `NoNeighbours` (slide 05), from the neighbours i, j, distance (E,) in Å."""
+    if len(distance) and distance.min() < SAME_PLACE:
+        nearest = int(np.argmin(distance))
+        pair = f"{_site(structure, i[nearest])} and {_site(structure, j[nearest])}"
+        advice = f"are {distance[nearest]:.3f} Å apart; delete one of them (Structure.merge_sites)"
+        raise AtomsCoincide(f"{_label(structure, name)}: {pair} {advice}")
+    count = np.bincount(i, minlength=len(structure))
+    if count.min() == 0:
+        where = _site(structure, np.argmin(count))
+        advice = "raise the cutoff or check the cell"
+        raise NoNeighbours(f"{_label(structure, name)}, {where}: no neighbour within {cutoff} Å; {advice}")
+
+
+def first_bad_row(values: np.ndarray) -> int:
+    """The first row of values (N, 3) that is not finite (slide 05)."""
+    return int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+
+
+def _label(structure: Structure, name: str) -> str:
+    return name or structure.formula
+
+
+def _site(structure: Structure, site: int | np.integer) -> str:
+    return f"site {site} ({structure[int(site)].specie})"
