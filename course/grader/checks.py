@@ -1,0 +1,119 @@
+"""Hidden checks of the assignment "cgcnn": the visible statements again, on crystals, rotations and sizes
+drawn from the seed, and values with reference weights. Students' installations do not contain this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from course import blind
+from mg9 import d_cgcnn
+from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, register
+from mg9.checks.tools import expect_close, expect_tensor, neighbors, random_crystals
+
+# Mean absolute error on the blind crystals: twice the median of five seeds of the reference at full
+# budget; at the tiny budget, which trains for seconds, no worse than the mean of the training targets.
+LARGEST_ERROR = {
+    ("formation_energy", "full"): 0.0,
+    ("formation_energy", "tiny"): 0.0,
+    ("band_gap", "full"): 0.0,
+    ("band_gap", "tiny"): 0.0,
+}
+
+
+@register("hidden.displacements", slide=11, outcome=3, cause="periodic images, the sign, or the rows of cell")
+def displacements(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    for name, structure in random_crystals(rng, 6):
+        graph.holds_displacements(student, function, neighbors(structure, name, cutoff=6.0))
+    return "six random crystals"
+
+
+@register(
+    "hidden.shells", slide=5, outcome=3, cause="ties at the last neighbour, or edges that are not sorted"
+)
+def shells(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    for name, structure in random_crystals(rng, 5):
+        graph.holds_shells(student, rng, function, neighbors(structure, name), k=int(rng.integers(4, 16)))
+    return "five random crystals, shells of another size"
+
+
+@register("hidden.one_hot", slide=20, outcome=3, cause="column z - 1 holds the one")
+def one_hot(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    graph.holds_one_hot(student, function, torch.from_numpy(rng.integers(1, 101, size=50)))
+    return "fifty random atoms"
+
+
+@register("hidden.gaussian", slide=20, outcome=2, cause="beta is an argument, not a constant")
+def gaussian(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    distance = torch.from_numpy(rng.uniform(0.5, 8.0, size=60))
+    graph.holds_gaussian(student, function, distance, beta=float(rng.uniform(2.0, 40.0)))
+    return "sixty random distances, another beta"
+
+
+@register("hidden.convolution", slide=21, outcome=3, cause="z_ij = [v_i || v_j || u_ij], in this order")
+def convolution_values(student: Local, rng: np.random.Generator, cls: type) -> str:
+    layer = convolution.convolution(student, cls)
+    reference = d_cgcnn.GatedConvolution(features=convolution.F, edge_features=convolution.K).double()
+    reference.load_state_dict(convolution.reference_state())
+    for atoms in (2, 5, 9):
+        v, u, edge_index = convolution.small_graph(rng, atoms=atoms, edges=6 * atoms)
+        got = expect_tensor(student.call(layer, v, u, edge_index), v.shape, "v'")
+        with torch.no_grad():
+            expect_close(got, reference(v, u, edge_index), "with the reference weights v' has another value")
+        weight = torch.from_numpy(rng.normal(size=v.shape))
+        got_gradient = student.vjp(layer, (v, u, edge_index), weight)
+        gradient = Local().vjp(reference, (v, u, edge_index), weight)
+        for name, one, other in zip(("v", "u"), got_gradient, gradient, strict=False):
+            if one is None:
+                raise CheckFailed(
+                    f"no gradient flows back to {name}: is there a detach or a conversion to numpy?"
+                )
+            expect_close(one, other, f"the gradient with respect to {name} differs")
+    return "values and gradients agree with the reference weights on three random graphs"
+
+
+@register("hidden.mean", slide=22, outcome=3, cause="each crystal is divided by its own number of atoms")
+def mean_readout(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    sizes = [int(n) for n in rng.integers(1, 12, size=6)]
+    convolution.holds_mean_readout(student, rng, function, sizes)
+    return "six random crystals in one batch"
+
+
+@register(
+    "hidden.symmetries", slide=8, outcome=1, cause="a step above depends on the description of the crystal"
+)
+def symmetries(student: Local, rng: np.random.Generator, energy: Callable) -> str:
+    for name, structure in random_crystals(rng, 6, most_atoms=6):
+        evaluation.holds_symmetries(student, rng, energy, name, structure)
+    return "six random crystals under random rotations, reflections, moves, numberings and cells"
+
+
+@register(
+    "hidden.blind",
+    slide=47,
+    outcome=7,
+    cause="too few epochs, an unscaled target, or graphs in another order",
+)
+def blind_accuracy(student: Local, rng: np.random.Generator, target: str, prediction: Any) -> str:
+    labels = blind.labels(target)
+    value = expect_tensor(prediction, (len(labels),), "blind_prediction").double().numpy()
+    column = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}[target]
+    error = float(np.abs(value - labels[column].to_numpy()).mean())
+    largest = LARGEST_ERROR[target, os.environ.get("MG9_BUDGET", "full")]
+    if error > largest:
+        what = "the blind crystals are predicted too badly"
+        raise CheckFailed(what, expected=f"MAE of at most {largest:.2f} eV", got=f"{error:.3f} eV")
+    return f"MAE {error:.3f} eV on {len(labels)} blind crystals (at most {largest:.2f} eV)"
+
+
+@register("hidden.families", slide=47, outcome=7, cause="the mean of |target - prediction| of each family")
+def families(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    target, prediction = rng.normal(size=(2, 40))
+    family = [str(name) for name in rng.choice(["oxide", "halide", "nitride"], size=40)]
+    evaluation.holds_families(student, function, target, prediction, family)
+    return "forty random residuals"

@@ -1,0 +1,161 @@
+"""Checks of a whole model and of what is reported about it (slides 08, 24, 47, 50).
+
+Each check takes the adapter `student`, a random generator and the student's objects (see `mg9/checks`).
+The functions `holds_...` are the part that hidden checks repeat on other crystals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mg9 import b_symmetry
+from mg9.checks import CheckFailed, Local, register
+from mg9.checks.tools import KNOWN, expect_change, expect_tensor, known_crystals, neighbors
+
+
+@register(
+    "model.symmetries",
+    slide=8,
+    outcome=1,
+    cause="something other than Z, distances and neighbours goes in, or a step above is not yet right",
+)
+def symmetries(student: Local, rng: np.random.Generator, energy: Callable) -> str:
+    worst = max(holds_symmetries(student, rng, energy, name, s) for name, s in known_crystals(*KNOWN[:3]))
+    return f"rotated, moved, wrapped, renumbered, doubled: the energy changes by at most {worst:.0e} eV/atom"
+
+
+def holds_symmetries(
+    student: Local, rng: np.random.Generator, energy: Callable, name: str, structure: Any
+) -> float:
+    """The largest change of the energy (eV/atom) under the symmetries of slide 08; none may exceed 1e-6."""
+
+    def value(s: Any) -> Tensor:
+        c = neighbors(s, name)
+        got = student.call(energy, c.z, c.pos, c.cell, c.edge_index, c.shift)
+        return expect_tensor(torch.as_tensor(got).reshape(()), (), "the energy").double()
+
+    n, before = len(structure), value(structure)
+    same = {
+        "rotating it": b_symmetry.rotate(structure, b_symmetry.random_rotation(rng)),
+        "reflecting it": b_symmetry.rotate(structure, b_symmetry.random_rotation(rng, reflect=True)),
+        "moving all atoms together": b_symmetry.translate(structure, rng.normal(size=3)),
+        "moving one atom by lattice vectors": b_symmetry.wrap(structure, int(rng.integers(n)), (1, -1, 2)),
+        "renumbering its atoms": b_symmetry.permute(structure, rng.permutation(n)),
+        "doubling its cell": b_symmetry.supercell(structure, (2, 1, 1)),
+    }
+    largest = 0.0
+    for action, other in same.items():
+        change = float((value(other) - before).abs())
+        largest = max(largest, change)
+        if change > 1e-6:
+            raise CheckFailed(
+                f"{action} changed the energy by {change:.2g} eV/atom",
+                crystal=name,
+                expected="0 eV/atom",
+                got=f"{change:.3g} eV/atom",
+            )
+    expect_change(
+        value(b_symmetry.stretch(structure, 1.04)), before, "every bond was stretched by 4 %", crystal=name
+    )
+    element = "Si" if structure[0].specie.symbol != "Si" else "Ge"
+    expect_change(
+        value(b_symmetry.exchange(structure, 0, element)), before, f"atom 0 became {element}", crystal=name
+    )
+    return largest
+
+
+@register(
+    "split.chemistry",
+    slide=50,
+    outcome=7,
+    cause="hold out a whole family (splits.family_split): the test part is chemistry that was never seen",
+)
+def chemistry_split(
+    student: Local, rng: np.random.Generator, formulas: Sequence[str], train: Any, validation: Any, test: Any
+) -> str:
+    from mg9.splits import Split, chemistry_family, refuse_shared_compositions
+
+    try:
+        split = Split(np.asarray(train), np.asarray(validation), np.asarray(test), "")
+        refuse_shared_compositions(split, formulas)
+    except (ValueError, IndexError) as error:
+        raise CheckFailed(str(error)) from error
+    families = np.array([chemistry_family(formula) for formula in formulas])
+    known = set(families[split.train]) | set(families[split.validation])
+    if shared := sorted(set(families[split.test]) & known):
+        raise CheckFailed(
+            f"the family {shared[0]!r} is in the test part and in the training or validation part"
+        )
+    if len(split.test) < 100:
+        raise CheckFailed(
+            "the test part is too small to say anything", expected="100 crystals or more", got=len(split.test)
+        )
+    return f"{len(split.test)} crystals of {', '.join(sorted(set(families[split.test])))} are new chemistry"
+
+
+@register(
+    "blind.form",
+    slide=24,
+    outcome=3,
+    cause="one number for each blind crystal, in the order of data.blind(...): trained.predict(blind_graphs)",
+)
+def blind_form(student: Local, rng: np.random.Generator, target: str, prediction: Any) -> str:
+    from mg9 import data
+
+    n = len(data.blind(target))
+    value = expect_tensor(prediction, (n,), "blind_prediction").double()
+    if float(value.std()) < 1e-6:
+        raise CheckFailed(
+            "all blind crystals get the same number: that is the constant predictor, not a network"
+        )
+    largest, unit = {"formation_energy": (15.0, "eV/atom"), "band_gap": (30.0, "eV")}[target]
+    if float(value.abs().max()) > largest:
+        got = f"{float(value.abs().max()):.3g} {unit}"
+        raise CheckFailed(
+            "a prediction is out of range: is it still standardised?",
+            expected=f"at most {largest} {unit}",
+            got=got,
+        )
+    return f"{n} predictions from {float(value.min()):.2f} to {float(value.max()):.2f} {unit}"
+
+
+@register(
+    "report.families",
+    slide=47,
+    outcome=7,
+    cause="for each family the mean of |target - prediction|, not the mean of signed residuals",
+)
+def families(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    target = np.array([0.0, -1.0, -2.0, -3.0])
+    holds_families(
+        student, function, target, target + [0.1, -0.3, 0.5, 0.5], ["oxide", "oxide", "halide", "oxide"]
+    )
+    return "one mean absolute error for each family; errors of opposite sign do not cancel"
+
+
+def holds_families(
+    student: Local, function: Callable, target: np.ndarray, prediction: np.ndarray, family: list
+) -> None:
+    """The dictionary of errors against pandas' groupby."""
+    import pandas as pd
+
+    got = student.call(function, target, prediction, family)
+    truth = pd.Series(np.abs(target - prediction)).groupby(np.array(family)).mean().to_dict()
+    if not isinstance(got, dict) or set(got) != set(truth):
+        raise CheckFailed(
+            "a dict from family to error is wanted",
+            expected=sorted(truth),
+            got=sorted(got) if isinstance(got, dict) else type(got).__name__,
+        )
+    for name, error in truth.items():
+        if abs(float(got[name]) - error) > 1e-9:
+            raise CheckFailed(
+                f"another error for the family {name!r}",
+                expected=f"{error:.4f} eV",
+                got=f"{float(got[name]):.4f} eV",
+            )
