@@ -55,7 +55,7 @@ def verify(archive: Archive, path: Path) -> Path:
     if got != archive.sha256:
         raise ChecksumError(
             f"{path} is not the pinned file of {archive}: expected sha256 {archive.sha256}, got {got}. "
-            "Delete it and run again, or put the right file there."
+            "Put the right file there; one in the cache folder may be deleted, and is then fetched again."
         )
     return path
 

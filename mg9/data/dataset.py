@@ -155,7 +155,7 @@ def read(path: Path, name: str) -> Dataset:
     else:
         rows = store[f"{name}/rows"]
         ids, columns = crystals.material_id[rows], {"formula": crystals.formula[rows]}
-    columns |= {column: store[f"{name}/{column}"].copy() for column in meta["columns"]}
+    columns |= {column: store[f"{name}/{column}"] for column in meta["columns"]}
     if crystals is not None:
         columns["nsites"] = np.diff(crystals.start)[rows]
     ids = tuple(ids.tolist())
