@@ -5,8 +5,7 @@
 A network reads a vector of smooth bumps more easily than one number, and stays differentiable in r, which
 bins do not.
 
-Paper: Xie and Grossman (2018) [xie2018cgcnn], supplement: K = 41 centres, 0.2 Å apart, beta = 1 / (0.2
-Å)^2.
+Paper: Xie and Grossman (2018) [xie2018cgcnn], supplement: K = 41 centres, 0.2 Å apart.
 Read in order: `GaussianBasis`.
 Differs from the paper: nothing.
 """

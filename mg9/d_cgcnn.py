@@ -8,9 +8,8 @@ The gate decides, for each channel of each edge, how much of the content passes.
 Paper: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018) [xie2018cgcnn], Eq. 5.
 Read in order: `GatedConvolution` (slide 21), `CGCNN` (its five slots: graph, node features, edge features,
 message and update, readout), then what was released: `NormalizedGatedConvolution` and `ReleasedCGCNN`.
-Differs from the paper: the slide's equation has neither batch normalisation nor an outer softplus, and the
-paper's Eq. 5 shows neither; the released code has both. `CGCNN` is the equation, `ReleasedCGCNN` is the
-code.
+Differs from the paper: the slide and the paper's Eq. 5 show neither batch normalisation nor an outer softplus;
+the released code has both. `CGCNN` is the equation, `ReleasedCGCNN` is the code.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ if TYPE_CHECKING:
 
 
 class GatedConvolution(nn.Module):
-    """v_i' = v_i + sum_j sigmoid(W_z z_ij + b_z) * softplus(W_s z_ij + b_s) (slide 21) [xie2018cgcnn, Eq.
-    5].
+    """v_i' = v_i + sum_j sigmoid(W_z z_ij + b_z) * softplus(W_s z_ij + b_s) (slide 21).
 
-    forward: v (N, F), u (E, K), edge_index (2, E) = [j, i] to (N, F).
+    [xie2018cgcnn, Eq. 5]. forward: v (N, F), u (E, K), edge_index (2, E) = [j, i] to (N, F).
     """
 
     def __init__(self, *, features: int, edge_features: int) -> None:
@@ -44,8 +42,8 @@ class GatedConvolution(nn.Module):
     def forward_as_on_slide(self, v: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:
         """The equation as it is printed: concatenate, then multiply by one long matrix for every edge."""
         j, i = edge_index
-        z = torch.cat([v[i], v[j], u], dim=1)  # (E, 2F + K)
-        message = torch.sigmoid(self.gate(z)) * softplus(self.content(z))  # (E, F)
+        z_ij = torch.cat([v[i], v[j], u], dim=1)  # (E, 2F + K)
+        message = torch.sigmoid(self.gate(z_ij)) * softplus(self.content(z_ij))  # (E, F)
         return v + torch.zeros_like(v).index_add(0, i, message)
 
     def forward(self, v: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Readouts: from atom features to one number for a crystal (slide 22).
 
-    sum   E = sum_i E_i              extensive: total energy, total magnetisation; a supercell has n times
-    as much mean  E = (1/N) sum_i E_i        intensive: band gap, formation energy per atom; a supercell
-    has the same attention  E = sum_i a_i E_i,  a = softmax over the atoms of the crystal
+    sum        E = sum_i E_i           extensive: total energy, magnetisation; a supercell has n times as much
+    mean       E = (1/N) sum_i E_i     intensive: band gap, energy per atom; a supercell has the same
+    attention  E = sum_i a_i E_i       a = softmax over the atoms of a crystal: a weighted mean
     Set2Set    an LSTM asks the set of atoms several times and remembers what it was told
 
 Paper: Vinyals, Bengio, Kudlur, ICLR (2016) [vinyals2016set2set], Eqs. 3 to 7, for Set2Set.
