@@ -34,6 +34,10 @@ class NotFinite(CrystalError):
     """A coordinate or a lattice vector is NaN or infinite (slide 05)."""
 
 
+class FlatCell(CrystalError):
+    """The three lattice vectors lie in a plane: the cell has no volume (slide 05)."""
+
+
 class AtomsCoincide(CrystalError):
     """Two atoms are in one place (slide 05)."""
 
@@ -53,7 +57,7 @@ class EmptyList(CrystalError):
 def atomic_numbers(structure: Structure, name: str) -> np.ndarray:
     """Z of every site (N,), after the checks that need no neighbours (slide 05).
 
-    Errors: `EmptyList`, `PartialOccupancy`, `UnknownElement`, `NotFinite`.
+    Errors: `EmptyList`, `PartialOccupancy`, `UnknownElement`, `NotFinite`, `FlatCell`.
     """
     if len(structure) == 0:
         raise EmptyList(f"{name or 'structure'}: no atoms; give a structure with at least one site")
@@ -71,6 +75,8 @@ def atomic_numbers(structure: Structure, name: str) -> np.ndarray:
         numbers.append(number)
     if not np.isfinite(structure.lattice.matrix).all():
         raise NotFinite(f"{_label(structure, name)}: a lattice vector is NaN or infinite; mend the cell")
+    if structure.volume < 1e-6:
+        raise FlatCell(f"{_label(structure, name)}: the lattice vectors lie in a plane; mend the cell")
     if not np.isfinite(structure.frac_coords).all():
         where = _site(structure, first_bad_row(structure.frac_coords))
         raise NotFinite(f"{_label(structure, name)}, {where}: a coordinate is NaN or infinite; mend it")
