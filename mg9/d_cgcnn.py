@@ -8,8 +8,8 @@ The gate decides, for each channel of each edge, how much of the content passes.
 Paper: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018) [xie2018cgcnn], Eq. 5.
 Read in order: `GatedConvolution` (slide 21), `CGCNN` (its five slots: graph, node features, edge features,
 message and update, readout), then what was released: `NormalizedGatedConvolution` and `ReleasedCGCNN`.
-Differs from the paper: the slide and the paper's Eq. 5 show neither batch normalisation nor an outer softplus;
-the released code has both. `CGCNN` is the equation, `ReleasedCGCNN` is the code.
+Differs from the paper: the slide and the paper's Eq. 5 show neither batch normalisation nor an outer
+softplus; the released code has both. `CGCNN` is the equation, `ReleasedCGCNN` is the code.
 """
 
 from __future__ import annotations

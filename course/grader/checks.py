@@ -16,14 +16,18 @@ from mg9 import d_cgcnn
 from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, register
 from mg9.checks.tools import expect_close, expect_tensor, neighbors, random_crystals
 
-# Mean absolute error on the blind crystals: twice the median of five seeds of the reference at full
-# budget; at the tiny budget, which trains for seconds, no worse than the mean of the training targets.
+# In eV or eV/atom. Full budget: 1.5 times the median of five seeds of the reference. Tiny budget, which
+# trains for seconds: halfway from that median to the training mean's error. Both are measured by
+# `python -m benchmarks.blind_threshold`.
 LARGEST_ERROR = {
     ("formation_energy", "full"): 0.0,
     ("formation_energy", "tiny"): 0.0,
     ("band_gap", "full"): 0.0,
     ("band_gap", "tiny"): 0.0,
 }
+
+
+COLUMN = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}
 
 
 @register("hidden.displacements", slide=11, outcome=3, cause="periodic images, the sign, or the rows of cell")
@@ -102,8 +106,7 @@ def symmetries(student: Local, rng: np.random.Generator, energy: Callable) -> st
 def blind_accuracy(student: Local, rng: np.random.Generator, target: str, prediction: Any) -> str:
     labels = blind.labels(target)
     value = expect_tensor(prediction, (len(labels),), "blind_prediction").double().numpy()
-    column = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}[target]
-    error = float(np.abs(value - labels[column].to_numpy()).mean())
+    error = float(np.abs(value - labels[COLUMN[target]].to_numpy()).mean())
     largest = LARGEST_ERROR[target, os.environ.get("MG9_BUDGET", "full")]
     if error > largest:
         what = "the blind crystals are predicted too badly"

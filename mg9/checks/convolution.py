@@ -56,6 +56,8 @@ def direction(student: Local, rng: np.random.Generator, cls: type) -> str:
     layer = convolution(student, cls)
     v, u, _ = small_graph(rng, atoms=2, edges=1)
     new = expect_tensor(student.call(layer, v, u, torch.tensor([[1], [0]])), (2, F), "v'")
+    if float(new[1].abs().max()) == 0 < float(v[1].abs().max()):
+        raise CheckFailed("atom 1 hears nobody and its feature became 0: the residual v_i + ... is missing")
     expect_change(new[0], v[0], "atom 1 sends to atom 0", crystal="two atoms, one edge")
     expect_close(
         new[1], v[1], "atom 1 only sends, yet its feature changed", crystal="two atoms, one edge j=1, i=0"

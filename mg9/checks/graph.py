@@ -43,7 +43,11 @@ def holds_displacements(student: Local, function: Callable, c: Neighbors) -> Non
     }
     for mistake, wrong in mistakes.items():
         if torch.allclose(got, wrong) and not torch.allclose(wrong, truth):
-            raise CheckFailed(mistake, crystal=c.name, expected=_vector(truth[0]), got=_vector(got[0]))
+            edge = int((got - truth).abs().sum(dim=1).argmax())
+            where = (
+                f"{c.name}, from atom {int(j[edge])} in cell {c.shift[edge].int().tolist()} to {int(i[edge])}"
+            )
+            raise CheckFailed(mistake, crystal=where, expected=_vector(truth[edge]), got=_vector(got[edge]))
     expect_close(got, truth, "a displacement differs", unit="Å", crystal=c.name, tolerance=1e-5)
 
 

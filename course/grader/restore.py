@@ -1,0 +1,86 @@
+"""Marked cells as the assignment's source has them, whatever a submission made of them.
+
+Read in order: `restore` (changed and doubled cells), `_put_back` (deleted ones), `_released` (what a student
+saw of a locked cell).
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+from nbgrader.utils import is_grade, is_locked
+
+from .form import grade_id
+
+NEW_CELL = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
+
+
+def restore(notebook: NotebookNode, source: NotebookNode) -> tuple[NotebookNode, list[str]]:
+    """Marked cells as the source has them: locks, points, locked cells' text; deleted graded cells come back.
+
+    Of a cell that is there twice the last one counts, as in nbgrader.
+    """
+    wanted = {grade_id(cell): cell for cell in source.cells if grade_id(cell)}
+    notes, place = [], {}
+    for number in reversed(range(len(notebook.cells))):
+        cell = notebook.cells[number]
+        name = grade_id(cell)
+        cell.metadata.pop("nbgrader", None)
+        if name not in wanted:
+            continue
+        if name in place:
+            notes.append(f"cell {name} was there twice; the last one counts")
+            continue
+        place[name] = cell
+        original = wanted[name]
+        locked = is_locked(original)
+        if cell.cell_type != original.cell_type or (
+            locked and cell.source.strip() != _released(original).strip()
+        ):
+            notes.append(
+                f"cell {name} was changed and is as the course wrote it"
+                if locked
+                else f"cell {name} changed its type"
+            )
+        text = original.source if locked else cell.source
+        again = NEW_CELL[original.cell_type](text, metadata=deepcopy(original.metadata), id=cell.id)
+        if original.cell_type != "code" and "attachments" in cell:
+            again.attachments = cell.attachments
+        notebook.cells[number] = place[name] = again
+    notes.reverse()
+    _put_back(notebook, wanted, place, notes)
+    notebook.metadata = deepcopy(source.metadata)
+    return notebook, notes
+
+
+def _put_back(
+    notebook: NotebookNode, wanted: dict[str, NotebookNode], place: dict[str, NotebookNode], notes: list[str]
+) -> None:
+    previous = None
+    for name, original in wanted.items():
+        if name not in place and not is_grade(original):
+            notes.append(f"cell {name} was deleted")
+            continue
+        if name not in place:
+            notes.append(f"graded cell {name} was deleted and is put back")
+            text = original.source if is_locked(original) else ""
+            again = NEW_CELL[original.cell_type](
+                text, metadata=deepcopy(original.metadata), id=f"put-back-{len(notes)}"
+            )
+            ids = [cell.id for cell in notebook.cells]
+            notebook.cells.insert(ids.index(previous.id) + 1 if previous else 0, again)
+            place[name] = again
+        previous = place[name]
+
+
+def _released(cell: NotebookNode) -> str:
+    """The text of a locked cell as students got it: without what stands between the hidden markers."""
+    lines, hidden = [], False
+    for line in cell.source.split("\n"):
+        hidden = hidden or "BEGIN HIDDEN TESTS" in line
+        if not hidden:
+            lines.append(line)
+        hidden = hidden and "END HIDDEN TESTS" not in line
+    return "\n".join(lines)
