@@ -14,6 +14,9 @@ LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
 NOTEBOOKS := $(wildcard lectures/*.ipynb solutions/*/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 
+# Threads that wait sleep instead of spinning: on a machine that others use too, several times faster.
+export OMP_WAIT_POLICY ?= passive
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test full build lock bench lint format clean
 

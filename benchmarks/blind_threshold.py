@@ -61,9 +61,8 @@ def main() -> None:
             errors.append(float(np.abs(trained.predict(blind_graphs).numpy() - truth).mean()))
         constant = np.abs(truth - values[split.train].mean()).mean()
         spread = f"{min(errors):.3f} to {max(errors):.3f}, median {median(errors):.3f} eV"
-        print(
-            f"{target}, {name}: {spread}; the training mean {constant:.3f} eV; threshold {LARGEST_ERROR[target, name]}"
-        )
+        bound = LARGEST_ERROR[target, name]
+        print(f"{target}, {name}: {spread}; training mean {constant:.3f} eV; bound {bound} eV", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,22 @@ Each function takes a structure and returns another description of the same crys
 notice. The last two return another crystal: a property that does not notice those is a constant, not an
 invariant.
 
-Read in order: `rotate`, `translate`, `wrap`, `permute`, `supercell`; then `stretch` and `exchange`.
+Read in order: `rotate`, `translate`, `wrap`, `permute`, `supercell`; then `stretch` and `exchange`; then
+`symmetry_error`, which asks a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+    Action = Callable[[Structure, np.random.Generator], Structure]
+    Predict = Callable[[list[Structure]], Sequence[float]]
 
 
 def random_rotation(rng: np.random.Generator, *, reflect: bool = False) -> np.ndarray:
@@ -72,6 +76,51 @@ def exchange(structure: Structure, site: int, element: str) -> Structure:
     species = list(structure.species)
     species[site] = element
     return Structure(structure.lattice, species, structure.frac_coords)
+
+
+ACTIONS: dict[str, Action] = {
+    "translation": lambda structure, rng: translate(structure, rng.uniform(-5, 5, size=3)),
+    "rotation": lambda structure, rng: rotate(structure, random_rotation(rng)),
+    "permutation": lambda structure, rng: permute(structure, rng.permutation(len(structure))),
+    "wrap": lambda structure, rng: wrap(
+        structure, rng.integers(len(structure)), rng.choice([-2, -1, 1, 2], 3)
+    ),
+    "supercell": lambda structure, rng: supercell(structure, rng.permutation([2, 1, 1])),
+}
+
+
+def symmetry_error(
+    predict: Predict,
+    structures: Sequence[Structure],
+    rng: np.random.Generator,
+    *,
+    actions: Mapping[str, Action] = ACTIONS,
+) -> dict[str, np.ndarray]:
+    """How much a prediction changes when the same crystal is described in another way (slide 08).
+
+    predict: structures to one number each (M,), of an intensive property. Returns for each action
+    |predict(action(structure)) - predict(structure)|, (M,), in the unit of predict; each structure meets
+    another random rotation, translation, ... drawn from rng.
+    Errors: ValueError when predict does not give one finite number for each structure.
+    """
+    from tqdm.auto import tqdm
+
+    expected = _finite(predict, structures)
+    steps = tqdm(actions.items(), desc="symmetry", unit="action", delay=2, leave=False)
+    return {
+        name: np.abs(_finite(predict, [action(one, rng) for one in structures]) - expected)
+        for name, action in steps
+    }
+
+
+def _finite(predict: Predict, structures: Sequence[Structure]) -> np.ndarray:
+    values = np.asarray(predict(list(structures)), dtype=float)
+    if values.shape != (len(structures),) or not np.isfinite(values).all():
+        raise ValueError(
+            f"predict gave an array of shape {values.shape} with {int((~np.isfinite(values)).sum())} NaN or "
+            f"infinite entries for {len(structures)} structures; it must give one finite number for each"
+        )
+    return values
 
 
 def _rebuilt(structure: Structure, matrix: np.ndarray, fractional: np.ndarray) -> Structure:

