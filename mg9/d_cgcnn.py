@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from mg9.a_errors import N_ELEMENTS
 from mg9.c_radial import GaussianBasis
-from mg9.d_atoms import LearnedAtoms, TableAtoms
+from mg9.d_atoms import TableAtoms
 from mg9.d_readout import MeanReadout, sum_over_crystals
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class CGCNN(nn.Module):
     """The network of slides 19 to 23 with the slide's equation; forward: a graph or a batch of graphs to
     (B,).
 
-    atoms: a module of `d_atoms.py`; readout: one of `d_readout.py`, mean by default, which is right for
-    intensive properties. [xie2018cgcnn, Eq. 5]
+    atoms: a module of `d_atoms.py`, the 92-dim table by default; readout: one of `d_readout.py`, mean by
+    default, which is right for intensive properties. [xie2018cgcnn, Eq. 5]
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class CGCNN(nn.Module):
         readout: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        atoms = atoms or LearnedAtoms()
-        self.atoms = nn.Sequential(atoms, nn.Linear(atoms.width, features))
+        atoms = atoms or TableAtoms()
+        self.atoms = nn.Sequential(atoms, _variance_one(nn.Linear(atoms.width, features), atoms))
         self.basis = GaussianBasis(cutoff=cutoff)
         width = len(self.basis.mu)
         self.convolutions = nn.ModuleList(
@@ -145,6 +146,19 @@ class ReleasedCGCNN(nn.Module):
             v = convolution(v, u, graph.edge_index)
         mean = sum_over_crystals(v, batch, n_crystals) / torch.bincount(batch, minlength=n_crystals)[:, None]
         return self.head(mean).squeeze(-1)  # (B,)
+
+
+def _variance_one(linear: nn.Linear, atoms: nn.Module) -> nn.Linear:
+    """`linear` with weights such that its outputs start with variance one over the elements (slide 20).
+
+    torch's own start expects inputs that are all of order one; a one-hot row has a single one, and
+    features of 0.06 instead of 1 learn so slowly that one-hot looks twice as bad as a learned embedding,
+    which it is not.
+    """
+    with torch.no_grad():
+        length = atoms(torch.arange(1, N_ELEMENTS + 1)).norm(dim=1).mean()
+        nn.init.normal_(linear.weight, std=1.0 / float(length))
+    return linear
 
 
 def crystals_of(graph: Data | Batch) -> tuple[Tensor, int]:
