@@ -83,12 +83,19 @@ def labels(every: int) -> None:
         if model.unit == "GPa":
             row(f"log10 {column}", *map(np.log10, (target, by_rule, on_shells)))
         if name == "formation-energy-per-atom":
-            unstable = dataset.table["e_above_hull"].to_numpy()[::every] > 0.5
-            far = np.abs(by_rule - target) > 0.5
+            stability(np.abs(by_rule - target), dataset.table["e_above_hull"].to_numpy()[::every])
+
+
+def stability(error: np.ndarray, above_hull: np.ndarray) -> None:
+    """The errors beside the labels' energy above the hull, both in eV/atom."""
+    near, far, unstable = above_hull <= 0.1, error > 0.5, above_hull > 0.5
     print(
-        f"{far.sum()} formation energies are off by more than 0.5 eV/atom; {(far & unstable).sum()} of their "
-        f"labels lie more than 0.5 eV/atom above the hull, of the others {(unstable & ~far).sum()}"
+        f"    of these, {near.sum():,} with labels at most 0.1 above the hull: MAE {error[near].mean():.3f}"
     )
+    print(
+        f"    {far.sum()} are off by more than 0.5; of their labels {(far & unstable).sum()} lie more than 0.5"
+    )
+    print(f"    above the hull, of the other {(~far).sum():,} labels {(unstable & ~far).sum()}")
 
 
 def row(title: str, target: np.ndarray, by_rule: np.ndarray, on_shells: np.ndarray) -> None:
@@ -117,7 +124,7 @@ def symmetries(structures: list, ids: list[str]) -> None:
     """float64: what is left is the graph, not rounding."""
     model = load("formation-energy-per-atom", dtype=torch.float64)
     print(
-        f"\nchange of the formation energy of {len(structures):,} crystals described in another way, eV/atom"
+        f"\nchange of the formation energy (eV/atom) of {len(structures):,} crystals described in another way"
     )
     print(f"{'':14s}{'graph':14s}{'changed by > 0.001':>19s}{'largest':>10s}")
     for title, graph in GRAPHS.items():

@@ -12,7 +12,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
+    from mg9.report import Curve, Report
     from mg9.train import Trained
 
 # Okabe and Ito's palette: distinct for all common forms of colour blindness, and in grey by lightness.
@@ -28,14 +31,15 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 
 def history(runs: Mapping[str, Trained], unit: str, ax: Axes | None = None) -> Axes:
-    """Training (dashed) and validation error (line) against the epoch for named runs; a dot marks the
-    epoch that was kept."""
+    """Training (dashed) and validation error (line) against the epoch for named runs; a mark shows the
+    epoch that was kept, another shape after every six runs. A run without an epoch is left out."""
     ax = ax or _axes()
-    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
+    for number, (name, run) in enumerate((name, run) for name, run in runs.items() if run.history):
+        colour, shape = COLOURS[number % 6], "osD^v"[number // 6 % 5]
         epoch, training, validation, _ = np.array(run.history).T
         ax.plot(epoch, training, "--", color=colour, linewidth=1)
         ax.plot(epoch, validation, color=colour, label=f"{name}: validation")
-        ax.plot(run.best_epoch, validation[run.best_epoch], "o", color=colour)
+        ax.plot(run.best_epoch, validation[run.best_epoch], shape, color=colour)
     ax.plot([], [], "--", color="grey", label="training")
     ax.set(xlabel="epoch", ylabel=f"mean absolute error ({unit})", yscale="log")
     ax.legend()
@@ -74,6 +78,69 @@ def parity(
         xlabel=f"DFT ({unit})", ylabel=f"predicted ({unit})", title=f"MAE {error:.3f} {unit}", aspect="equal"
     )
     return ax
+
+
+def errors_with_intervals(table: DataFrame, *, unit: str, mark: str = "", ax: Axes | None = None) -> Axes:
+    """A dot with its 95 % interval for each row of a table with the columns mae, low, high, in its order; the
+    row `mark` in another colour and shape; the number of crystals beside it where there is a column n."""
+    ax = ax or _axes()
+    for place, (name, row) in enumerate(table.iterrows()):
+        colour, shape = (VERMILLION, "D") if name == mark else (BLUE, "o")
+        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=2, alpha=0.6)
+        ax.plot(row.mae, place, shape, color=colour, markersize=6)
+    names = [f"{name} ({row.n:.0f})" if "n" in table else str(name) for name, row in table.iterrows()]
+    ax.set_yticks(range(len(table)), names)
+    ax.invert_yaxis()
+    ax.grid(axis="x", linewidth=0.4)
+    ax.set(xlabel=f"mean absolute error ({unit}), 95 % interval")
+    ax.set_xlim(left=0)
+    return ax
+
+
+def learning_curve(curve: Curve, *, unit: str, ax: Axes | None = None) -> Axes:
+    """Test error with its interval (line and band) and training error (dashed) against the number of
+    training crystals, both axes logarithmic; the title says what limits the model."""
+    ax = ax or _axes()
+    table = curve.table
+    ax.fill_between(table.n, table.low, table.high, color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(table.n, table.test, "o-", color=BLUE, label="test")
+    ax.plot(table.n, table.train, "s--", color=VERMILLION, label="training")
+    ax.set(xscale="log", yscale="log", xlabel="training crystals", title=curve.limited_by)
+    ax.set_ylabel(f"mean absolute error ({unit})")
+    ax.set_xticks(table.n, [f"{n:,.0f}" for n in table.n])
+    ax.minorticks_off()
+    ax.legend()
+    return ax
+
+
+def report(study: Report) -> Figure:
+    """A panel for each table that a report has: ladder, regions (the eight worst), ablations, learning
+    curve (slide 47). Errors: ValueError for a report without any."""
+    import matplotlib.pyplot as plt
+
+    panels = []
+    if study.scores is not None:
+        panels.append(("the ladder", study.scores, study.headline))
+    if study.regions is not None:
+        panels += [
+            (f"{study.headline} by {kind}", part.set_index("region").head(8), "")
+            for kind, part in study.regions.groupby("kind")
+        ]
+    panels += [(f"{name}, retrained", table, "intact") for name, table in study.ablated.items()]
+    count = len(panels) + (study.curve is not None)
+    if count == 0:
+        raise ValueError("nothing to draw yet: call report.ladder({name: model, ...}) first")
+    rows = -(-count // 2)
+    figure, axes = plt.subplots(
+        rows, min(count, 2), figsize=(12, 3.2 * rows), layout="constrained", squeeze=False
+    )
+    for ax, (title, table, mark) in zip(axes.flat, panels, strict=False):
+        errors_with_intervals(table, unit=study.unit, mark=mark, ax=ax).set_title(title)
+    if study.curve is not None:
+        learning_curve(study.curve, unit=study.unit, ax=axes.flat[count - 1])
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure
 
 
 def _axes() -> Axes:

@@ -16,17 +16,15 @@ from mg9 import d_cgcnn
 from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, register
 from mg9.checks.tools import expect_close, expect_tensor, neighbors, random_crystals
 
-# In eV or eV/atom. Full budget: 1.5 times the median of five seeds of the reference. Tiny budget, which
-# trains for seconds: halfway from that median to the training mean's error. Both are measured by
-# `python -m benchmarks.blind_threshold`.
+# In eV or eV/atom: 1.5 times the median error of five seeds of the reference, or, where that is less,
+# halfway from the median to the error of the training mean. `python -m benchmarks.blind_threshold`
+# measures both.
 LARGEST_ERROR = {
-    ("formation_energy", "full"): 0.0,
-    ("formation_energy", "tiny"): 0.0,
-    ("band_gap", "full"): 0.0,
-    ("band_gap", "tiny"): 0.0,
+    ("formation_energy", "full"): 0.29,
+    ("formation_energy", "tiny"): 0.65,
+    ("band_gap", "full"): 1.12,
+    ("band_gap", "tiny"): 1.15,
 }
-
-
 COLUMN = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}
 
 
