@@ -119,7 +119,8 @@ def magpie_table() -> np.ndarray:
     """(112, 22), read-only: row z - 1 holds element z's properties behind the Magpie features, slide 07.
 
     The columns and their units are `mg9.data.sources.MAGPIE`; NaN where the source knows nothing, such as the
-    electronegativity of neon. Ward et al. 2016, doi:10.1038/npjcompumats.2016.28.
+    electronegativity of neon. Beyond plutonium the source repeats plutonium's GSvolume_pa, GSbandgap and
+    GSmagmom. Ward et al. 2016, doi:10.1038/npjcompumats.2016.28.
     """
     from mg9.data.store import Store
 
