@@ -89,13 +89,11 @@ def labels(every: int) -> None:
 def stability(error: np.ndarray, above_hull: np.ndarray) -> None:
     """The errors beside the labels' energy above the hull, both in eV/atom."""
     near, far, unstable = above_hull <= 0.1, error > 0.5, above_hull > 0.5
+    print(f"    {near.sum():,} with labels at most 0.1 above the hull: MAE {error[near].mean():.3f}")
     print(
-        f"    of these, {near.sum():,} with labels at most 0.1 above the hull: MAE {error[near].mean():.3f}"
+        f"    {far.sum()} with errors above 0.5: {(far & unstable).sum()} labels more than 0.5 above the hull"
     )
-    print(
-        f"    {far.sum()} are off by more than 0.5; of their labels {(far & unstable).sum()} lie more than 0.5"
-    )
-    print(f"    above the hull, of the other {(~far).sum():,} labels {(unstable & ~far).sum()}")
+    print(f"    {(~far).sum():,} with smaller errors: {(unstable & ~far).sum()} such labels")
 
 
 def row(title: str, target: np.ndarray, by_rule: np.ndarray, on_shells: np.ndarray) -> None:
