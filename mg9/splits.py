@@ -164,7 +164,9 @@ def family_split(
     families = np.array([chemistry_family(formula) for formula in formulas])
     names = pooled(families) if hold_out == "other" else families
     if hold_out not in names:
-        raise ValueError(f"no {hold_out!r} among the formulas; the families are {sorted(set(families))}")
+        raise ValueError(
+            f"no {hold_out!r} among the formulas; the families are {', '.join(sorted(set(families)))}"
+        )
     claim = f"new chemistry: no {hold_out} was seen in training"
     return hold_out_rows(formulas, names == hold_out, names, claim, validation, seed)
 
