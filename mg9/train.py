@@ -51,7 +51,7 @@ class Trained:
     best_epoch: int
     interrupted: bool = False
 
-    def predict(self, graphs: Sequence[Data], *, batch_size: int = 256) -> Tensor:
+    def predict(self, graphs: Sequence[Data], *, batch_size: int = 64) -> Tensor:
         """The property of each graph (B,), in the target's unit."""
         self.model.eval()
         with torch.no_grad():
