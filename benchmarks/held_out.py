@@ -27,7 +27,7 @@ FAMILIES = ("oxide", "halide", "chalcogenide", "nitride", "pnictide", "intermeta
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=24)
     epochs = parser.parse_args().epochs
     dataset = blind.complete("formation_energy")
     formulas = list(dataset.table["formula"])
