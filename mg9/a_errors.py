@@ -35,7 +35,7 @@ class NotFinite(CrystalError):
 
 
 class FlatCell(CrystalError):
-    """The three lattice vectors lie in a plane: the cell has no volume (slide 05)."""
+    """The three lattice vectors lie in a plane, or nearly so: no room for the atoms (slide 05)."""
 
 
 class AtomsCoincide(CrystalError):
@@ -75,8 +75,9 @@ def atomic_numbers(structure: Structure, name: str) -> np.ndarray:
         numbers.append(number)
     if not np.isfinite(structure.lattice.matrix).all():
         raise NotFinite(f"{_label(structure, name)}: a lattice vector is NaN or infinite; mend the cell")
-    if structure.volume < 1e-6:
-        raise FlatCell(f"{_label(structure, name)}: the lattice vectors lie in a plane; mend the cell")
+    if structure.volume < len(structure):
+        advice = "less than 1 Å³ for each atom: the lattice vectors nearly lie in a plane; mend the cell"
+        raise FlatCell(f"{_label(structure, name)}: {advice}")
     if not np.isfinite(structure.frac_coords).all():
         where = _site(structure, first_bad_row(structure.frac_coords))
         raise NotFinite(f"{_label(structure, name)}, {where}: a coordinate is NaN or infinite; mend it")

@@ -20,8 +20,12 @@ class OneHotAtoms(nn.Module):
 
     width = N_ELEMENTS
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.eye(N_ELEMENTS), persistent=False)
+
     def forward(self, z: Tensor) -> Tensor:
-        return nn.functional.one_hot(z - 1, N_ELEMENTS).to(torch.get_default_dtype())
+        return self.table.index_select(0, z - 1)
 
 
 class LearnedAtoms(nn.Module):

@@ -6,7 +6,9 @@ chosen on the validation part. Read in order: `budget`, `fit`, `Trained`.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mg9.a_crystal import batch_graphs
+from mg9.a_errors import EmptyList
 from mg9.splits import Split
 
 if TYPE_CHECKING:
@@ -52,10 +55,14 @@ class Trained:
     interrupted: bool = False
 
     def predict(self, graphs: Sequence[Data], *, batch_size: int = 64) -> Tensor:
-        """The property of each graph (B,), in the target's unit."""
+        """The property of each graph (B,), in the target's unit. Errors: `EmptyList`."""
+        if len(graphs) == 0:
+            raise EmptyList("no graphs to predict; give at least one")
         self.model.eval()
         with torch.no_grad():
-            parts = [self.model(batch) for batch in _batches(graphs, np.arange(len(graphs)), batch_size)]
+            parts = [
+                self.model(batch) for batch in _batches(graphs, _dealt(np.arange(len(graphs)), batch_size))
+            ]
         return torch.cat(parts) * self.scale + self.mean
 
 
@@ -81,10 +88,12 @@ def fit(
     Errors: ValueError for targets of another length or not finite, and for a checkpoint of another run.
     """
     values = _checked_target(target, len(graphs), split)
-    mean, scale = float(values[split.train].mean()), float(values[split.train].std()) or 1.0
+    mean = float(values[split.train].mean())
+    scale = float(values[split.train].std()) if len(split.train) > 1 else 0.0
+    scale = scale or 1.0
     standardised = (values - mean) / scale
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
-    steps = -(-len(split.train) // batch_size)
+    steps = len(_dealt(split.train, batch_size))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
     trained = Trained(model, mean, scale, history=[], best_epoch=-1)
     run = {
@@ -92,12 +101,14 @@ def fit(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
-        "mean": mean,
+        "target and split": _fingerprint(values, split),
     }
     best = _resume(checkpoint, run, trained, optimizer, schedule) or _copy(model)
     rows = tqdm(range(len(trained.history), epochs), desc="training", unit="epoch", disable=not progress)
     try:
         for epoch in rows:
+            if patience is not None and trained.history and epoch - 1 - trained.best_epoch >= patience:
+                break  # also when a finished run is read from its checkpoint
             order = np.random.default_rng([seed, epoch]).permutation(split.train)
             error = (
                 _train_one_epoch(model, graphs, standardised, order, batch_size, optimizer, schedule) * scale
@@ -114,8 +125,6 @@ def fit(
                 f"validation MAE {validation:.3f}, best {trained.history[trained.best_epoch][2]:.3f}"
             )
             _save(checkpoint, run, trained, best, optimizer, schedule)
-            if patience is not None and epoch - trained.best_epoch >= patience:
-                break
     except KeyboardInterrupt:
         trained.interrupted = True
     model.load_state_dict(best)
@@ -135,9 +144,15 @@ def _train_one_epoch(
     """The mean absolute error over the epoch, standardised."""
     model.train()
     total = 0.0
-    for k, batch in enumerate(_batches(graphs, order, batch_size)):
-        wanted = target[order[k * batch_size : (k + 1) * batch_size]]
-        loss = nn.functional.l1_loss(model(batch), wanted)
+    parts = _dealt(order, batch_size)
+    for rows, batch in zip(parts, _batches(graphs, parts), strict=True):
+        wanted, predicted = target[rows], model(batch)
+        if predicted.shape != wanted.shape:
+            raise ValueError(
+                f"the model returned shape {tuple(predicted.shape)} for {len(rows)} graphs; "
+                "it must return one number for each"
+            )
+        loss = nn.functional.l1_loss(predicted, wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -146,13 +161,31 @@ def _train_one_epoch(
     return total / len(order)
 
 
-def _batches(graphs: Sequence[Data], order: np.ndarray, batch_size: int):
-    for start in range(0, len(order), batch_size):
-        yield batch_graphs([graphs[k] for k in order[start : start + batch_size]])
+def _dealt(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Batches of `batch_size`; a last one with a single crystal, perhaps of one atom, joins the one
+    before, since
+    batch normalisation needs two."""
+    parts = np.split(order, range(batch_size, len(order), batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [np.concatenate(parts[-2:])]
+    return parts
+
+
+def _batches(graphs: Sequence[Data], parts: list[np.ndarray]):
+    for rows in parts:
+        yield batch_graphs([graphs[k] for k in rows])
+
+
+def _fingerprint(values: Tensor, split: Split) -> str:
+    parts = [np.asarray(split.train), np.asarray(split.validation)]
+    arrays = [*parts, *(values[part].numpy() for part in parts)]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
 def _checked_target(target: Sequence[float], n_graphs: int, split: Split) -> Tensor:
-    values = torch.as_tensor(np.asarray(target, dtype=float), dtype=torch.get_default_dtype())
+    values = torch.as_tensor(np.array(target, dtype=float), dtype=torch.get_default_dtype())
+    if values.dim() != 1:
+        raise ValueError(f"the target has shape {tuple(values.shape)}; give one number for each graph")
     if len(values) != n_graphs:
         raise ValueError(
             f"{len(values)} targets for {n_graphs} graphs; give one target for each graph, in the same order"
@@ -168,6 +201,10 @@ def _checked_target(target: Sequence[float], n_graphs: int, split: Split) -> Ten
     return values
 
 
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
@@ -181,6 +218,7 @@ def _save(checkpoint, run, trained: Trained, best, optimizer, schedule) -> None:
     beside = path.with_name(path.name + ".part")
     state = {"run": run, "history": trained.history, "best_epoch": trained.best_epoch, "best": best}
     state |= {
+        "random": torch.get_rng_state(),
         "model": trained.model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
@@ -194,11 +232,15 @@ def _resume(checkpoint, run, trained: Trained, optimizer, schedule) -> dict[str,
     to where it was."""
     if checkpoint is None or not Path(checkpoint).exists():
         return None
-    state = torch.load(checkpoint, weights_only=True)
-    if state["run"] != run or state["model"].keys() != trained.model.state_dict().keys():
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{checkpoint} is not a checkpoint; delete it or choose another name") from error
+    if state["run"] != run or _shapes(state["model"]) != _shapes(trained.model.state_dict()):
         raise ValueError(
             f"{checkpoint} belongs to another run ({state['run']}); delete it or choose another name"
         )
+    torch.set_rng_state(state["random"])
     trained.model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])

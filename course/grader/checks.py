@@ -16,14 +16,14 @@ from mg9 import d_cgcnn
 from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, register
 from mg9.checks.tools import expect_close, expect_tensor, neighbors, random_crystals
 
-# In eV or eV/atom: 1.5 times the median error of five seeds of the reference, or, where that is less,
-# halfway from the median to the error of the training mean. `python -m benchmarks.blind_threshold`
-# measures both.
+# In eV or eV/atom: 1.5 times the median error of five seeds of the reference at full budget (0.19 and
+# 0.90), but always less than the median of each chemistry family would earn without a network (0.51 and
+# 1.08). `python -m benchmarks.blind_threshold` measures the reference.
 LARGEST_ERROR = {
     ("formation_energy", "full"): 0.29,
-    ("formation_energy", "tiny"): 0.65,
-    ("band_gap", "full"): 1.12,
-    ("band_gap", "tiny"): 1.15,
+    ("formation_energy", "tiny"): 0.50,
+    ("band_gap", "full"): 1.05,
+    ("band_gap", "tiny"): 1.05,
 }
 COLUMN = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}
 
@@ -41,6 +41,7 @@ def displacements(student: Local, rng: np.random.Generator, function: Callable) 
 def shells(student: Local, rng: np.random.Generator, function: Callable) -> str:
     for name, structure in random_crystals(rng, 5):
         graph.holds_shells(student, rng, function, neighbors(structure, name), k=int(rng.integers(4, 16)))
+    graph.holds_shells(student, rng, function, neighbors(structure, name), k=1000)  # more than there are
     return "five random crystals, shells of another size"
 
 
@@ -60,8 +61,7 @@ def gaussian(student: Local, rng: np.random.Generator, function: Callable) -> st
 @register("hidden.convolution", slide=21, outcome=3, cause="z_ij = [v_i || v_j || u_ij], in this order")
 def convolution_values(student: Local, rng: np.random.Generator, cls: type) -> str:
     layer = convolution.convolution(student, cls)
-    reference = d_cgcnn.GatedConvolution(features=convolution.F, edge_features=convolution.K).double()
-    reference.load_state_dict(convolution.reference_state())
+    reference = convolution.convolution(Local(), d_cgcnn.GatedConvolution)
     for atoms in (2, 5, 9):
         v, u, edge_index = convolution.small_graph(rng, atoms=atoms, edges=6 * atoms)
         got = expect_tensor(student.call(layer, v, u, edge_index), v.shape, "v'")

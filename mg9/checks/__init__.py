@@ -20,7 +20,8 @@ import importlib
 import inspect
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -94,7 +95,8 @@ class Local:
 
     def call(self, f: Callable[..., Any], *values: Any) -> Any:
         """`f(*values)` on copies, so that a function that changes its input in place harms nobody."""
-        return _guarded(f, lambda: f(*copy.deepcopy(values)))
+        with _in_float64():
+            return _guarded(f, lambda: f(*copy.deepcopy(values)))
 
     def make(self, cls: type[nn.Module], seed: int, dtype: torch.dtype, **arguments: Any) -> nn.Module:
         """`cls(**arguments)` with the given seed and dtype; the caller's random state is left as it was."""
@@ -124,7 +126,8 @@ class Local:
         def gradients() -> tuple[Tensor | None, ...]:
             return torch.autograd.grad((f(*values) * cotangent).sum(), wanted, allow_unused=True)
 
-        found = iter(_guarded(f, gradients))
+        with _in_float64():
+            found = iter(_guarded(f, gradients))
         return tuple(next(found) if _differentiable(v) else None for v in values)
 
 
@@ -157,6 +160,17 @@ def check(name: str, *objects: Any) -> None:
     print(f"passed  {name}: {says}")
 
 
+@contextmanager
+def _in_float64() -> Iterator[None]:
+    """What the student's code makes with `torch.zeros(n)` has the type of what it is given."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _differentiable(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
@@ -170,7 +184,11 @@ def _guarded(f: Callable[..., Any], run: Callable[[], Any]) -> Any:
     except Exception as error:
         title = getattr(f, "__name__", type(f).__name__)
         failure = CheckFailed(f"{title} raised {type(error).__name__}: {error}")
-        file = inspect.getsourcefile(check)
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != file]
+        file, library = inspect.getsourcefile(check), os.path.dirname(torch.__file__)
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename != file and not frame.filename.startswith(library)
+        ]
         failure.student_lines = [f"{frame.name}, line {frame.lineno}: {frame.line}" for frame in frames[:3]]
         raise failure from error

@@ -66,6 +66,19 @@ def direction(student: Local, rng: np.random.Generator, cls: type) -> str:
     expect_change(
         new[0] - v[0], swapped[0] - v[1], "centre and neighbour were exchanged", crystal="two atoms"
     )
+    from_centre = {name: torch.zeros_like(value) for name, value in reference_state().items()}
+    from_centre["content.weight"][:, :F] = reference_state()["content.weight"][:, :F]
+    student.load(layer, from_centre)
+    one = expect_tensor(student.call(layer, v, u, torch.tensor([[1], [0]])), (2, F), "v'")
+    other = expect_tensor(
+        student.call(layer, v * torch.tensor([[1.0], [2.0]]), u, torch.tensor([[1], [0]])), (2, F), "v'"
+    )
+    expect_close(
+        other[0],
+        one[0],
+        "with weights that read only the first F entries of z_ij, the neighbour came through: "
+        "z_ij starts with the centre's v_i",
+    )
     return "the centre i receives, the neighbour j sends, and the two roles differ"
 
 
@@ -123,6 +136,18 @@ def gate(student: Local, rng: np.random.Generator, cls: type) -> str:
             expected="> 0",
         )
     expect_change(through, torch.zeros_like(through), "the gate is wide open")
+    still = {
+        "content.weight": 0 * state["content.weight"],
+        "content.bias": torch.full_like(state["content.bias"], -0.5),
+    }
+    student.load(layer, closed | {"gate.bias": torch.full_like(state["gate.bias"], 40.0)} | still)
+    through = expect_tensor(student.call(layer, v, u, edge_index), v.shape, "v'") - v
+    neighbours = torch.bincount(edge_index[1], minlength=len(v)).double()
+    expect_close(
+        through,
+        neighbours[:, None] * torch.nn.functional.softplus(torch.tensor(-0.5).double()).expand_as(v),
+        "the gate is wide open and the content is softplus(-0.5) = 0.474 for each neighbour",
+    )
     return "a shut gate passes nothing, an open one the whole content"
 
 

@@ -37,7 +37,11 @@ def holds_symmetries(
     def value(s: Any) -> Tensor:
         c = neighbors(s, name)
         got = student.call(energy, c.z, c.pos, c.cell, c.edge_index, c.shift)
-        return expect_tensor(torch.as_tensor(got).reshape(()), (), "the energy").double()
+        if isinstance(got, float):
+            got = torch.tensor(got)
+        if isinstance(got, Tensor | np.ndarray) and torch.as_tensor(got).numel() == 1:
+            got = torch.as_tensor(got).reshape(())
+        return expect_tensor(got, (), "the energy").double()
 
     n, before = len(structure), value(structure)
     same = {
@@ -83,8 +87,8 @@ def chemistry_split(
     try:
         split = Split(np.asarray(train), np.asarray(validation), np.asarray(test), "")
         refuse_shared_compositions(split, formulas)
-    except (ValueError, IndexError) as error:
-        raise CheckFailed(str(error)) from error
+    except (ValueError, IndexError, TypeError) as error:
+        raise CheckFailed(f"train, validation and test must be lists of rows: {error}") from error
     families = np.array([chemistry_family(formula) for formula in formulas])
     known = set(families[split.train]) | set(families[split.validation])
     if shared := sorted(set(families[split.test]) & known):
@@ -153,6 +157,10 @@ def holds_families(
             got=sorted(got) if isinstance(got, dict) else type(got).__name__,
         )
     for name, error in truth.items():
+        if not isinstance(got[name], (int, float, np.floating, Tensor)):
+            raise CheckFailed(
+                f"the error of {name!r} is not a number", expected=f"{error:.4f} eV", got=got[name]
+            )
         if abs(float(got[name]) - error) > 1e-9:
             raise CheckFailed(
                 f"another error for the family {name!r}",

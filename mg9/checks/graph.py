@@ -60,6 +60,9 @@ def holds_displacements(student: Local, function: Callable, c: Neighbors) -> Non
 def shells(student: Local, rng: np.random.Generator, function: Callable) -> str:
     for name, structure in known_crystals(*KNOWN):
         holds_shells(student, rng, function, neighbors(structure, name), k=12)
+    ((name, structure),) = known_crystals("mp-22865")
+    holds_shells(student, rng, function, neighbors(structure, name), k=9)  # the first of the second shell
+    holds_shells(student, rng, function, neighbors(structure, f"{name} within 4 Å", cutoff=4.0), k=12)
     return f"whole shells of 12 in {len(KNOWN)} crystals, whatever the order of the edges"
 
 
