@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from course import blind
-from course.grader import checks as hidden
+from course.hidden import cgcnn as hidden
 from mg9 import checks, splits
 from mg9.checks import REGISTRY, CheckFailed, Local, check, find, register
 from mg9.checks.tools import labelled

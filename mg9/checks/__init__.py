@@ -19,6 +19,7 @@ import copy
 import importlib
 import inspect
 import os
+import pkgutil
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,8 +135,8 @@ class Local:
 def find(name: str) -> Check:
     """The check of that name: the visible ones of `mg9.checks`, then those of installed packages (the
     instructors' hidden ones)."""
-    for topic in ("graph", "convolution", "evaluation"):
-        importlib.import_module(f"mg9.checks.{topic}")
+    for topic in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{topic.name}")
     if name not in REGISTRY:
         for plugin in entry_points(group="mg9.checks"):
             plugin.load()
