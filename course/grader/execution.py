@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nbclient import NotebookClient
@@ -22,6 +22,7 @@ from nbformat.v4 import new_output
 from nbgrader.utils import is_grade, is_solution
 
 from .ingest import Submission
+from .result import Result
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Run:
     notebook: NotebookNode
     stopped: str  # why not all cells were run, "" if they were
     seconds: float
+    results: dict[str, Result] = field(default_factory=dict)  # by grade id, in the notebook's order
+    sandboxed: bool = False
 
 
 def grade(submission: Submission, terms: Terms) -> Run:
