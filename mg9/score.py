@@ -7,6 +7,7 @@ A graded cell is locked and carries its points in the metadata of nbgrader. Thre
 - by hand: the student writes an answer, an instructor reads it.
 """
 
+import asyncio
 import os
 import re
 from collections import Counter
@@ -86,20 +87,34 @@ def run(notebook: NotebookNode, folder: Path, *, full: bool = False, timeout: in
         kernel_name="python3",  # the Python that mg9 is installed in, whatever the notebook was made with
         resources={"metadata": {"path": str(folder)}},
     )
-    where = "before the first cell"
     try:
-        with (
-            client.setup_kernel(env=os.environ | {"MG9_BUDGET": "full" if full else "tiny"}),
-            tqdm(notebook.cells, desc="running", unit="cell", disable=None, leave=False) as bar,
-        ):
+        return asyncio.run(_execute(client, os.environ | {"MG9_BUDGET": "full" if full else "tiny"}))
+    except KeyboardInterrupt:
+        return "stopped by a second Ctrl-C"
+
+
+async def _execute(client: NotebookClient, environment: dict[str, str]) -> str:
+    """All of a run in one task, which asyncio.run cancels on Ctrl-C.
+
+    nbclient's own blocking calls leave their task pending on Ctrl-C; it wakes while the kernel is shut down
+    and complains on stderr that the kernel died.
+    """
+    where = "before the first cell"
+    client.create_kernel_manager()
+    try:
+        await client.async_start_new_kernel(env=environment)
+        await client.async_start_new_kernel_client()
+        with tqdm(client.nb.cells, desc="running", unit="cell", disable=None, leave=False) as bar:
             for index, cell in enumerate(bar):
                 where = f"in cell {index + 1}"
                 bar.set_postfix_str(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
-                client.execute_cell(cell, index)
-    except (DeadKernelError, RuntimeError):
+                await client.async_execute_cell(cell, index)
+    except (asyncio.CancelledError, DeadKernelError, RuntimeError):
+        if asyncio.current_task().cancelling():  # nbclient reports a cancelled cell as a dead kernel
+            return f"stopped by Ctrl-C {where}"
         return f"the kernel died {where}: out of memory, or ended by the cell; `mg9 doctor` tries a kernel"
-    except KeyboardInterrupt:
-        return f"stopped by Ctrl-C {where}"
+    finally:
+        await client._async_cleanup_kernel()
     return ""
 
 
