@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 from nbgrader.utils import is_solution
 
 from course.grader.form import FormError, grade_id, read_source
@@ -32,11 +34,7 @@ def make_class(root: Path, folder: Path, description: Path = CLASS) -> dict[str,
     Raises `FormError` if the description does not fit the assignment, or FOLDER holds anything else.
     """
     assignment = described_assignment(description)
-    reference = {
-        grade_id(cell): _without_markers(cell.source)
-        for cell in read_source(root, assignment).cells
-        if is_solution(cell)
-    }
+    reference = answers_of(read_source(root, assignment))
     release = root / "exercises" / assignment / f"{assignment}.ipynb"
     if not release.is_file():
         raise FormError(f"{release} does not exist; run `mg9-course build {assignment}`")
@@ -54,9 +52,7 @@ def make_class(root: Path, folder: Path, description: Path = CLASS) -> dict[str,
                 f"{where}: {', '.join(unknown) or answers} is unknown; the solution cells are {known}"
             )
         filled = (reference if answers == "reference" else {}) | cells
-        notebook = nbformat.read(release, as_version=4)
-        for cell in notebook.cells:
-            cell.source = filled.get(grade_id(cell), cell.source).rstrip("\n")
+        notebook = fill(nbformat.read(release, as_version=4), filled)
         text = nbformat.writes(notebook).encode()
         place = folder / student["name"] / assignment
         shutil.rmtree(place, ignore_errors=True)
@@ -64,6 +60,19 @@ def make_class(root: Path, folder: Path, description: Path = CLASS) -> dict[str,
         kept = text[: round(len(text) * student.get("keep", 1))]
         (place / student.get("file", f"{assignment}.ipynb")).write_bytes(kept)
     return {student["name"]: student["about"] for student in students}
+
+
+def answers_of(source: NotebookNode) -> dict[str, str]:
+    """The solution cells of a source notebook by grade_id, without nbgrader's markers."""
+    return {grade_id(cell): _without_markers(cell.source) for cell in source.cells if is_solution(cell)}
+
+
+def fill(release: NotebookNode, answers: dict[str, str]) -> NotebookNode:
+    """A copy of the exercise with these texts in its solution cells."""
+    notebook = deepcopy(release)
+    for cell in notebook.cells:
+        cell.source = answers.get(grade_id(cell), cell.source).rstrip("\n")
+    return notebook
 
 
 def _without_markers(source: str) -> str:

@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from course.selftest import command as selftest
+
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
   mg9-course build --check cgcnn         exit 1 if exercises/cgcnn is out of date
@@ -16,6 +18,7 @@ EXAMPLES = """examples:
   mg9-course grade submitted --only amira --out /tmp/try
   mg9-course feedback gradebook/cgcnn    write pages and marks.csv again, after marking by hand in formgrader
   mg9-course demo                        grade the small class that comes with the course
+  mg9-course selftest cgcnn              right code, wrong code and attacks against the grader
 
 exit codes: 0 all done; 1 a submission could not be graded, or an assignment is refused or out of date;
 2 wrong usage
@@ -62,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     _grading(command)
     command.set_defaults(run=demo)
+
+    selftest.add(commands)
 
     options = parser.parse_args(arguments)
     root = options.root or (Path.cwd() if Path("solutions").is_dir() else Path(__file__).parents[2])

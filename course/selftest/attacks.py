@@ -1,0 +1,131 @@
+"""Grade the attack corpus as a class, in a process of its own, and say what it gained, lost or reached.
+
+Read in order: `run_attacks`, `judge` (marks against what is deserved), `grade_folder` (the process itself).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from course.grader.build import build
+from course.grader.execution import Terms
+from course.grader.form import read_source
+from course.grader.grading import grade_class
+
+from .corpus import TARGET, Attack, deserved, read_corpus, write_class
+from .traps import Traps
+
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "attacks"
+SECONDS = 8  # that a cell or a call of the corpus may take; honest ones take a fraction of one
+CHILD = "import sys; from course.selftest.attacks import grade_folder; grade_folder(*sys.argv[1:])"
+
+
+@dataclass
+class Outcome:
+    """What came of a corpus. `faults`: attack -> what is wrong; "" holds what nobody in particular did."""
+
+    attacks: list[Attack]
+    undeserved: float = 0.0
+    lost: float = 0.0
+    aborted: bool = False
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def fault(self, attack: str, what: str) -> None:
+        """Enter something that is not as it should be."""
+        self.faults.setdefault(attack, []).append(what)
+
+    def __str__(self) -> str:
+        refused = len(self.attacks) - len(self.faults.keys() - {""})
+        head = f"attacks refused {refused}/{len(self.attacks)}  undeserved points {self.undeserved:g}  "
+        head += f"points lost {self.lost:g}  classes aborted {int(self.aborted)}  {self.seconds:.0f} s"
+        lines = [f"  - {name or 'the class'}: {what}" for name, all_ in self.faults.items() for what in all_]
+        return "\n".join([head, *lines])
+
+
+def run_attacks(
+    *,
+    assignment: str = TARGET,
+    corpus: Path = CORPUS,
+    jobs: int = 2,
+    seed: int = 0,
+    chosen: Callable[[Attack], bool] = lambda attack: True,
+) -> Outcome:
+    """The attacks on `assignment`, graded as one class."""
+    start = time.monotonic()
+    attacks = [a for a in read_corpus(corpus) if a.assignment == assignment and chosen(a)]
+    wrong = tomllib.loads((corpus / "answers.toml").read_text(encoding="utf-8"))["wrong"]
+    outcome = Outcome(attacks)
+    with tempfile.TemporaryDirectory(prefix="mg9-attacks-", ignore_cleanup_errors=True) as scratch:
+        place = Path(scratch)
+        root, submitted, out = place / "course", place / "submitted", place / "marks"
+        source = corpus if assignment == TARGET else ROOT
+        shutil.copytree(source / "solutions" / assignment, root / "solutions" / assignment)
+        build(root, assignment)
+        watched = [root, submitted, ROOT / "mg9", ROOT / "course", ROOT / "solutions", ROOT / "tests"]
+        traps = Traps(place)
+        places = {
+            "CANARY": traps.canary, "HOME": traps.home, "PORT": traps.port, "WORD": traps.word,
+            "MARKS": out, "CLASS": submitted, "COURSE": ROOT,
+        }  # fmt: skip
+        write_class(attacks, root, wrong, submitted, places)
+        traps.watch(watched)
+        arguments = [sys.executable, "-c", CHILD, root, assignment, submitted, out, str(seed), str(jobs)]
+        done = subprocess.run(
+            list(map(str, arguments)), env=os.environ | traps.environment, capture_output=True, text=True
+        )
+        outcome.aborted = done.returncode != 0 or not (out / "marks.csv").is_file()
+        if outcome.aborted:
+            outcome.fault("", f"the class was aborted: {done.stderr.strip()[-1000:]}")
+        else:
+            judge(outcome, read_source(root, assignment), out)
+        for what in traps.sprung(out):
+            who = [attack.name for attack in attacks if attack.folder in what]
+            outcome.fault(who[0] if who else "", what)
+        traps.close()
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def judge(outcome: Outcome, source: object, out: Path) -> None:
+    """Marks and verdicts in `out` against what each attack deserves."""
+    with (out / "marks.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["student"].lstrip("'"): row for row in csv.DictReader(file)}
+    pages = {page.name: page.read_text(encoding="utf-8") for page in (out / "feedback").glob("*.html")}
+    pages["marks.csv"] = (out / "marks.csv").read_text(encoding="utf-8")
+    for attack in outcome.attacks:
+        row = rows.get(attack.folder)
+        if row is None:
+            outcome.fault(attack.name, "is not in the table of marks")
+            continue
+        verdict = row["verdict"]
+        if verdict in ("not graded", "not recorded") or (attack.verdict and verdict != attack.verdict):
+            outcome.fault(attack.name, f"verdict {verdict!r} ({row['says']}) instead of {attack.verdict!r}")
+        for name, (least, most) in deserved(attack, source).items():
+            got = float(row[name] or 0)
+            outcome.undeserved += max(0.0, got - most)
+            outcome.lost += max(0.0, least - got)
+            if not least <= got <= most:
+                outcome.fault(attack.name, f"{name}: {got:g} points instead of {least:g} ({verdict})")
+        for text in attack.absent:
+            for page, content in pages.items():
+                if text in content:
+                    outcome.fault(attack.name, f"{page} holds {text!r}")
+
+
+def grade_folder(root: str, assignment: str, submitted: str, out: str, seed: str, jobs: str) -> None:
+    """What the grader's own process does: a class as an instructor grades it, with short limits."""
+    seconds = SECONDS if assignment == TARGET else 60
+    terms = Terms(False, int(seed), seconds, 10 * seconds)
+    grade_class(Path(root), assignment, Path(submitted), Path(out), terms, jobs=int(jobs))

@@ -1,0 +1,60 @@
+"""`mg9-course selftest [ASSIGNMENT]`: is the grader fit to be released? Exit code 1 if not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+EXAMPLES = """examples:
+  mg9-course selftest              every assignment, then the attack corpus
+  mg9-course selftest cgcnn        one assignment, and the attacks on it
+  mg9-course selftest --attacks    the attack corpus alone
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Enter the command."""
+    command = commands.add_parser(
+        "selftest",
+        help="hold the grader to right code, wrong code and attacks",
+        description="Right code must score in full, mutants must fail by name, attacks must gain nothing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("assignment", nargs="?", help="default: all, and the attack corpus")
+    command.add_argument("--attacks", action="store_true", help="the attack corpus alone")
+    command.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="default %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="what checks draw from (default %(default)s)")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """A table for each assignment, a line for each fault; 1 if there is one."""
+    from course.grader.execution import Terms
+    from course.grader.form import FormError, assignments
+
+    from .attacks import run_attacks
+    from .corpus import TARGET
+    from .suite import read_suite, run_suite
+
+    fit = True
+    names = [options.assignment] if options.assignment else assignments(options.root)
+    for name in [] if options.attacks else names:
+        try:
+            suite = read_suite(options.root, name)
+        except FormError as error:
+            print(f"{name}: {error}")
+            fit = False
+            continue
+        # Generous limits: a slow machine is no reason to call right code wrong.
+        terms = Terms(seed=options.seed, cell_seconds=900, total_seconds=3600)
+        table = run_suite(suite, terms, options.jobs)
+        attacks = run_attacks(assignment=name, jobs=options.jobs, seed=options.seed)
+        print(f"{table}\n{'':12} {attacks}" if attacks.attacks else table, flush=True)
+        fit &= not table.faults and not attacks.faults
+    if options.attacks or not options.assignment:
+        corpus = run_attacks(jobs=options.jobs, seed=options.seed)
+        print(f"{TARGET:12} {corpus}")
+        fit &= not corpus.faults
+    print("the grader is fit for release" if fit else "the grader is NOT fit for release")
+    return 0 if fit else 1
