@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from across import Across, Handle
 from torch import nn
 from torch.nn.functional import softplus
 
@@ -30,7 +31,9 @@ from mg9.checks.tools import labelled
 from mg9.d_cgcnn import GatedConvolution
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "solutions" / "cgcnn" / "cgcnn.ipynb"
+TOPICS = ("mg9.checks.graph", "mg9.checks.convolution", "mg9.checks.evaluation", "course.hidden.cgcnn")
 find("graph.shells")  # registers the visible checks; the import above registered the hidden ones
+CHECKS = sorted(name for name, one in REGISTRY.items() if one.function.__module__ in TOPICS)
 
 RIGHT: list[tuple[str, Callable]] = []
 WRONG: list[tuple[str, Callable, str]] = []
@@ -1085,17 +1088,17 @@ def objects(reference, graded, formulas) -> Callable:
 
 
 def test_the_notebook_calls_every_check(graded):
-    assert set(graded) == set(REGISTRY)
+    assert set(graded) == set(CHECKS)
 
 
 def test_every_check_catches_something():
     caught = {name for name, *_ in WRONG} | {"split.chemistry", "blind.form", "hidden.blind"}
-    assert caught == set(REGISTRY)
+    assert caught == set(CHECKS)
     passed = {name for name, _ in RIGHT} | {"split.chemistry", "blind.form", "hidden.blind"}
-    assert passed == set(REGISTRY)
+    assert passed == set(CHECKS)
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", CHECKS)
 def test_the_reference_passes_with_one_line_and_no_warning(name, objects, capsys):
     torch.set_warn_always(True)  # not once in a process
     with warnings.catch_warnings(record=True) as caught:
@@ -1110,7 +1113,7 @@ def test_the_reference_passes_with_one_line_and_no_warning(name, objects, capsys
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_the_reference_passes_whatever_is_drawn(seed, objects, monkeypatch):
     monkeypatch.setenv("MG9_CHECK_SEED", str(seed))
-    for name in REGISTRY:
+    for name in CHECKS:
         check(name, *objects(name))
 
 
@@ -1130,7 +1133,7 @@ def test_wrong_code_fails_and_its_mistake_is_named(name, thing, says):
     assert f"reread slide {REGISTRY[name].slide:02d}" in message
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("thing", [None, 3, "text"])
 def test_something_else_altogether_is_a_failed_check(name, thing, graded):
     """NameError aside, whatever a student's variable holds must end in words."""
@@ -1142,60 +1145,7 @@ def test_something_else_altogether_is_a_failed_check(name, thing, graded):
 # How checks touch what they are given
 
 
-class Handle:
-    """Stands for a student's object that lives in another process: it can be passed on and nothing else."""
-
-    def __init__(self, thing) -> None:
-        object.__setattr__(self, "_Handle__thing", thing)
-
-    def __getattribute__(self, name):
-        if name in ("_Handle__thing", "__class__"):
-            return object.__getattribute__(self, name)
-        raise AttributeError(f"a check used .{name} of a student's object")
-
-
-def thing_of(handle: Handle):
-    return handle._Handle__thing
-
-
-def plain(value) -> bool:
-    """May cross between processes: numbers, strings, arrays, tensors, and tuples, lists, dicts of these."""
-    if isinstance(value, tuple | list):
-        return all(plain(part) for part in value)
-    if isinstance(value, dict):
-        return all(plain(key) and plain(part) for key, part in value.items())
-    return value is None or isinstance(value, bool | int | float | str | np.ndarray | torch.Tensor)
-
-
-class Across:
-    """The five verbs with handles; whatever else crosses must be plain values."""
-
-    def __init__(self) -> None:
-        self.local = Local()
-
-    def call(self, f, *values):
-        assert plain(values), values
-        answer = self.local.call(thing_of(f), *values)
-        assert plain(answer), answer
-        return answer
-
-    def make(self, cls, seed, dtype, **arguments):
-        assert plain(arguments)
-        return Handle(self.local.make(thing_of(cls), seed, dtype, **arguments))
-
-    def state(self, module):
-        return self.local.state(thing_of(module))
-
-    def load(self, module, state):
-        assert plain(state)
-        self.local.load(thing_of(module), state)
-
-    def vjp(self, f, values, cotangent):
-        assert plain(values) and plain(cotangent)
-        return self.local.vjp(thing_of(f), values, cotangent)
-
-
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", CHECKS)
 def test_a_check_reaches_the_object_through_the_five_verbs_alone(name, objects):
     handed = [Handle(thing) if callable(thing) else thing for thing in objects(name)]
     REGISTRY[name].function(Across(), np.random.default_rng(0), *handed)
@@ -1229,7 +1179,7 @@ def test_the_seed_decides_which_crystals_are_drawn(monkeypatch):
 
 def test_a_check_leaves_the_random_numbers_of_the_notebook_alone(objects):
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    for name in REGISTRY:
+    for name in CHECKS:
         check(name, *objects(name))
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])

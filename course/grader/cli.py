@@ -14,8 +14,9 @@ from course.selftest import command as selftest
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
   mg9-course build --check cgcnn         exit 1 if exercises/cgcnn is out of date
-  mg9-course grade submitted             grade submitted/<student>/cgcnn/cgcnn.ipynb into gradebook/cgcnn
-  mg9-course grade submitted --only amira --out /tmp/try
+  mg9-course grade submitted --assignment cgcnn
+                                         grade submitted/<student>/cgcnn/cgcnn.ipynb into gradebook/cgcnn
+  mg9-course grade submitted --assignment magpie --only amira --out /tmp/try
   mg9-course feedback gradebook/cgcnn    write pages and marks.csv again, after marking by hand in formgrader
   mg9-course demo                        grade the small class that comes with the course
   mg9-course selftest cgcnn              right code, wrong code and attacks against the grader
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument(
         "folder", type=Path, help="holds <student>/<assignment>/*.ipynb or <student>/*.ipynb"
     )
-    command.add_argument("--assignment", help="default: the only one in solutions/")
+    command.add_argument("--assignment", help="which one of those in solutions/ (default: the only one)")
     command.add_argument("--only", metavar="STUDENT", help="this student alone")
     _grading(command)
     command.set_defaults(run=grade)

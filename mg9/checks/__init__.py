@@ -6,7 +6,7 @@ wrong, on which crystal, what was expected, what usually causes it, and which sl
 
 Read in order: `Check` and `register` (how a check is written), `Local` (the five verbs by which a check
 touches the student's object, and nothing else), `check` (what a cell calls), then the checks by topic:
-`graph.py`, `convolution.py`, `evaluation.py`.
+`graph.py`, `convolution.py`, `evaluation.py`; `magpie.py`, `ladder.py`, `report.py`.
 
 A check never uses the student's object directly. It goes through an adapter with five verbs; `Local` runs
 in the student's own notebook. Values that cross are numbers, strings, arrays, tensors, and tuples and

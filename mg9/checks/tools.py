@@ -72,12 +72,22 @@ def expect_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
         raise CheckFailed(
             f"{what} should be a tensor", expected=f"a tensor of shape {shape}", got=type(value).__name__
         )
-    value = torch.as_tensor(value).detach()
+    value = torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value).detach()
     if tuple(value.shape) != shape:
         raise CheckFailed(f"{what} has another shape", expected=shape, got=tuple(value.shape))
     if value.is_floating_point() and not torch.isfinite(value).all():
         raise CheckFailed(f"{what} is NaN or infinite", expected="finite numbers", got="NaN or inf")
     return value
+
+
+def expect_numbers(value: Any, n: int, what: str) -> np.ndarray:
+    """n finite numbers, from a list, tuple, array or tensor; otherwise `CheckFailed`."""
+    if isinstance(value, list | tuple):
+        try:
+            value = np.array([float(entry) for entry in value])
+        except (TypeError, ValueError):
+            raise CheckFailed(f"{what} should be {n} numbers", expected=f"{n} numbers", got=value) from None
+    return expect_tensor(value, (n,), what).double().numpy()
 
 
 def expect_close(
