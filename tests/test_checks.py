@@ -866,6 +866,12 @@ def not_a_number(z, pos, cell, edge_index, shift):
     return torch.tensor(float("nan"))
 
 
+@wrong(*SYMMETRIES, says="the energy is complex")
+def complex_not_a_number(z, pos, cell, edge_index, shift):
+    """Neither larger nor smaller than any threshold, and no floating-point number."""
+    return torch.tensor(complex("nan"))
+
+
 @wrong(*SYMMETRIES, says="None")
 def no_energy(z, pos, cell, edge_index, shift):
     pass
@@ -924,6 +930,11 @@ def one_error_for_all(target, prediction, family):
 @wrong(*FAMILIES, says="another error for the family")
 def summed_errors(target, prediction, family):
     return {name: np.abs(target - prediction)[np.array(family) == name].sum() for name in set(family)}
+
+
+@wrong(*FAMILIES, says="another error for the family[\\s\\S]*got nan eV")
+def not_a_number_for_each(target, prediction, family):
+    return dict.fromkeys(family, float("nan"))
 
 
 @wrong(*FAMILIES, says="a dict from family to error is wanted[\\s\\S]*got DataFrame|got Series")
@@ -1008,6 +1019,7 @@ BAD_PREDICTIONS = {
     "one too few": (lambda y: torch.tensor(y[:-1]), "another shape"),
     "a column": (lambda y: torch.tensor(y[:, None]), "another shape"),
     "NaN": (lambda y: torch.tensor(np.r_[y[:-1], np.nan]), "NaN or infinite"),
+    "complex NaN": (lambda y: torch.full((len(y),), complex("nan")), "is complex"),
     "the mean": (lambda y: torch.full((len(y),), y.mean()), "that is the constant predictor"),
     "in meV": (lambda y: torch.tensor(1000 * y), "out of range"),
 }

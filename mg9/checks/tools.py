@@ -75,7 +75,9 @@ def expect_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
     value = torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value).detach()
     if tuple(value.shape) != shape:
         raise CheckFailed(f"{what} has another shape", expected=shape, got=tuple(value.shape))
-    if value.is_floating_point() and not torch.isfinite(value).all():
+    if value.is_complex():
+        raise CheckFailed(f"{what} is complex", expected="real numbers", got=str(value.dtype))
+    if not torch.isfinite(value).all():
         raise CheckFailed(f"{what} is NaN or infinite", expected="finite numbers", got="NaN or inf")
     return value
 
