@@ -11,14 +11,16 @@ PY := .venv/bin/python
 QUIET := $(if $(CI),--quiet)
 TORCH_FLAGS := --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
-NOTEBOOKS := $(wildcard lectures/*.ipynb solutions/*/*.ipynb)
+LECTURES := $(wildcard lectures/*.ipynb)
+SOLUTIONS := $(wildcard solutions/*/*.ipynb)
+FIGURES := held_out whole_shells
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 
 # Threads that wait sleep instead of spinning: on a machine that others use too, several times faster.
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sources test full build lock bench lint format clean
+.PHONY: help setup demo sources test full slides figures build lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,10 +55,17 @@ sources: .venv/.ready  ## bring the released archives that tests compare with (1
 
 test: sources  ## style, tests, and every notebook at a tiny training budget
 	$(LINT)
-	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) tests $(NOTEBOOKS)
+	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) tests $(LECTURES) $(SOLUTIONS)
 
-full: .venv/.ready  ## every notebook at the full training budget
-	MG9_BUDGET=full $(PY) -m pytest $(NBVAL) $(NOTEBOOKS)
+full: sources  ## every notebook at the full training budget; stores what the lectures print and draw
+	MG9_BUDGET=full $(PY) -m course.lectures $(LECTURES)
+	MG9_BUDGET=full $(PY) -m pytest $(NBVAL) $(SOLUTIONS)
+
+slides: .venv/.ready  ## the lectures as reveal.js decks in build/slides
+	$(PY) -m nbconvert --to slides --output-dir build/slides $(LECTURES)
+
+figures: sources  ## what lectures show and what takes longer than three minutes, into course/figures
+	@for name in $(FIGURES); do $(PY) -m benchmarks.$$name || exit 1; done
 
 build: .venv/.ready  ## generate exercises/ from solutions/
 	.venv/bin/mg9-course build

@@ -1,6 +1,7 @@
 """Figures of the course: colour-blind safe, axes with units, one function for each kind (slides 24, 47).
 
-Every function draws into `ax` if it is given and returns the axes.
+Every function draws into `ax` if it is given and returns the axes. In a notebook, `show` ends the cell: it
+displays what was drawn, with an alternative text for readers who cannot see it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
+    from pymatgen.core import Structure
+    from torch_geometric.data import Data
 
     from mg9.report import Curve, Report
     from mg9.train import Trained
@@ -28,6 +31,79 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = (
     "#56B4E9",
 )
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+
+
+def show(alt: str) -> None:
+    """Display matplotlib's current figure as a PNG with the alternative text `alt`, and close it."""
+    import base64
+
+    from IPython.display import display
+
+    picture = {"image/png": base64.b64encode(png()).decode(), "text/plain": f"figure: {alt}"}
+    display(picture, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def png() -> bytes:
+    """matplotlib's current figure as a PNG of 100 dots an inch and 256 colours; the figure is closed."""
+    import io
+
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    plt.savefig(drawn, format="png", dpi=100)
+    plt.close()
+    Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def crystal(
+    structure: Structure, *, graph: Data | None = None, atom: int = 0, ax: Axes | None = None
+) -> Axes:
+    """The unit cell and its atoms in 3D, each element in a colour and a size of its own; atoms on the faces
+    of the cell are repeated there. With a graph: the edges of one atom, to its neighbours (hollow)."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.figure(figsize=(4.2, 3.8), layout="constrained").add_subplot(projection="3d")
+    for ends in cell_edges(structure):
+        ax.plot(*ends.T, color="grey", linewidth=0.8)
+    for ends in bonds(graph, atom):
+        ax.plot(*ends.T, color=SKY, linewidth=1)
+        ax.scatter(*ends[1], s=25, facecolor="white", edgecolor=SKY)
+    for element, (places, size, colour) in atoms(structure).items():
+        ax.scatter(*places.T, s=size, color=colour, edgecolor="black", alpha=1, label=element)
+    ax.set(xlabel="x (Å)", ylabel="y (Å)", zlabel="z (Å)", aspect="equal")
+    ax.locator_params(nbins=4)
+    ax.legend(loc="upper left")
+    return ax
+
+
+def cell_edges(structure: Structure) -> list[np.ndarray]:
+    """The twelve edges of the unit cell, each with its two ends (2, 3) in Å."""
+    corners = [(start, step) for start in np.ndindex(2, 2, 2) for step in np.eye(3) if not step @ start]
+    return [np.array([start, start + step]) @ structure.lattice.matrix for start, step in corners]
+
+
+def bonds(graph: Data | None, atom: int) -> list[np.ndarray]:
+    """The edges that end in an atom, each from the atom to the neighbour's image (2, 3) in Å."""
+    from mg9.a_crystal import edge_vectors
+
+    if graph is None:
+        return []
+    start, own = graph.pos[atom].double().numpy(), graph.edge_index[1] == atom
+    return [np.array([start, start + r_ij]) for r_ij in edge_vectors(graph)[own].double().numpy()]
+
+
+def atoms(structure: Structure) -> dict[str, tuple[np.ndarray, float, str]]:
+    """Element -> the places (n, 3) in Å of its atoms, repeated on the faces of the cell; size; colour."""
+    fractional, found = structure.frac_coords % 1 % 1, {}  # twice: -1e-17 % 1 is 1
+    for number, element in enumerate(sorted(set(structure.species), key=lambda one: one.Z)):
+        own = fractional[[one == element for one in structure.species]]
+        drawn = np.concatenate([own + shift for shift in np.ndindex(2, 2, 2)])
+        inside = drawn[(drawn < 1 + 1e-6).all(axis=1)] @ structure.lattice.matrix
+        found[element.symbol] = inside, 90 * float(element.atomic_radius or 1.5), COLOURS[number % 6]
+    return found
 
 
 def history(runs: Mapping[str, Trained], unit: str, ax: Axes | None = None) -> Axes:
