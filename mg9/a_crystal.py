@@ -12,7 +12,7 @@ Paper: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018) [xie2018cgcnn], "cr
 neighbours.
 Read in order: `crystal_graph` (what the course uses), `twelve_nearest_graph` (the published rule and its
 flaw), `radius_graph` (for potentials), `molecule_graph`, `read_crystal`. The errors for bad input are in
-`a_errors.py`.
+`a_errors.py`; what is done with a graph is in `a_graph.py`.
 Differs from the paper: "the 12 nearest neighbours" is arbitrary where the 12th and the 13th are equally
 far, so `crystal_graph` keeps whole shells. Such a graph is invariant but not smooth in the positions: it
 serves properties, never forces.
@@ -26,25 +26,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from mg9.a_errors import EmptyList as EmptyList
 from mg9.a_errors import (
-    N_ELEMENTS,
-    SAME_PLACE,
-    AtomsCoincide,
-    CrystalError,
-    EmptyList,
-    NotFinite,
-    UnknownElement,
     UnreadableFile,
     atomic_numbers,
-    first_bad_row,
+    atoms_of_molecule,
+    refuse_bad_limits,
     refuse_odd_distances,
+    refuse_one_place,
 )
+from mg9.a_graph import batch_graphs as batch_graphs
+from mg9.a_graph import edge_vectors as edge_vectors
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-    from torch_geometric.data import Batch, Data
+    from torch_geometric.data import Data
 
 SHELL_TOLERANCE = 0.01  # Å: neighbours whose distances differ by less belong to one shell
 
@@ -66,6 +63,7 @@ def crystal_graph(
     distance (E,) Å, edges sorted by centre, then distance. Errors: the subclasses of `CrystalError`.
     [xie2018cgcnn]
     """
+    refuse_bad_limits(cutoff, neighbors)
     z = atomic_numbers(structure, name)
     i, j, shift, distance = _nearest_shells(structure, cutoff, neighbors, name)
     count = np.bincount(i)
@@ -88,6 +86,7 @@ def twelve_nearest_graph(
     It changes under a rotation or another numbering of the atoms where a shell is cut, so it is here to be
     compared with `crystal_graph`, which has the same arguments, result and errors. [xie2018cgcnn]
     """
+    refuse_bad_limits(cutoff, neighbors)
     z = atomic_numbers(structure, name)
     i, j, shift, distance = _nearest_shells(structure, cutoff, neighbors, name)
     keep = _rank_in_shell_order(i) < neighbors
@@ -102,6 +101,7 @@ def radius_graph(
 
     Result and errors as for `crystal_graph`.
     """
+    refuse_bad_limits(cutoff)
     z = atomic_numbers(structure, name)
     found = _sorted_neighbors(structure, cutoff)
     refuse_odd_distances(structure, found[0], found[1], found[3], cutoff, name)
@@ -119,30 +119,12 @@ def molecule_graph(
     """
     from torch_geometric.data import Data
 
-    z, pos = np.asarray(z, dtype=np.int64), np.asarray(pos, dtype=float).reshape(-1, 3)
-    label = name or "molecule"
-    if len(z) == 0:
-        raise EmptyList(f"{label}: no atoms; give at least one atomic number and position")
-    if len(z) != len(pos):
-        raise CrystalError(
-            f"{label}: {len(z)} atomic numbers but {len(pos)} positions; give one of each per atom"
-        )
-    if not np.isfinite(pos).all():
-        raise NotFinite(
-            f"{label}, atom {first_bad_row(pos)}: a coordinate is NaN or infinite; mend the input"
-        )
-    if not ((z >= 1) & (z <= N_ELEMENTS)).all():
-        bad = int(np.flatnonzero((z < 1) | (z > N_ELEMENTS))[0])
-        raise UnknownElement(f"{label}, atom {bad}: atomic number {z[bad]} is not in 1 to {N_ELEMENTS}")
+    z, pos = atoms_of_molecule(z, pos, name)
     distance = np.linalg.norm(pos[None, :] - pos[:, None], axis=-1)
     i, j = np.nonzero((distance <= cutoff) & ~np.eye(len(z), dtype=bool))
     order = np.lexsort((j, distance[i, j], i))
     i, j = i[order], j[order]
-    if (distance[i, j] < SAME_PLACE).any():
-        a = int(np.argmin(distance[i, j]))
-        raise AtomsCoincide(
-            f"{label}: atoms {i[a]} and {j[a]} are {distance[i[a], j[a]]:.3f} Å apart; delete one of them"
-        )
+    refuse_one_place(i, j, distance[i, j], name or "molecule")
     dtype = dtype or torch.get_default_dtype()
     return Data(
         z=torch.from_numpy(z),
@@ -168,31 +150,6 @@ def read_crystal(path: str | Path) -> Structure:
         raise UnreadableFile(
             f"{path}: not readable as a crystal ({reason}); export it again as CIF or POSCAR"
         ) from error
-
-
-def edge_vectors(graph: Data) -> Tensor:
-    """r_ij = pos[j] + shift @ cell - pos[i] for each edge, (E, 3) in Å, from the centre i to the neighbour
-    j (slides 05, 11).
-
-    Differentiable in `graph.pos` and `graph.cell`. Works on one graph and on a batch.
-    """
-    j, i = graph.edge_index
-    batch = getattr(graph, "batch", None)
-    crystal = torch.zeros_like(i) if batch is None else batch[i]
-    return graph.pos[j] + torch.einsum("ec,ecd->ed", graph.shift, graph.cell[crystal]) - graph.pos[i]
-
-
-def batch_graphs(graphs: Sequence[Data]) -> Batch:
-    """Several graphs as one disconnected graph with `batch` (N,), the number of the crystal of each atom
-    (slide 11).
-
-    Errors: `EmptyList`.
-    """
-    from torch_geometric.data import Batch
-
-    if len(graphs) == 0:
-        raise EmptyList("no graphs to batch; give at least one")
-    return Batch.from_data_list(list(graphs))
 
 
 def _nearest_shells(

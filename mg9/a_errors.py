@@ -2,11 +2,13 @@
 what to do.
 
 Read in order: the errors, `atomic_numbers` (what can be refused before neighbours are known),
-`refuse_odd_distances` (what can be refused after).
+`refuse_odd_distances` (what can be refused after); `atoms_of_molecule` and `refuse_one_place`, the same for
+molecules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,14 +92,57 @@ def refuse_odd_distances(
     """Errors `AtomsCoincide` and `NoNeighbours` (slide 05), from the neighbours i, j, distance (E,) in Å."""
     if len(distance) and distance.min() < SAME_PLACE:
         nearest = int(np.argmin(distance))
-        pair = f"{_site(structure, i[nearest])} and {_site(structure, j[nearest])}"
+        where = f"{_label(structure, name)}: {_site(structure, i[nearest])}"
+        if i[nearest] == j[nearest]:
+            advice = "the cell is too small; check the lattice vectors and their unit (Å)"
+            raise AtomsCoincide(f"{where} is {distance[nearest]:.3f} Å from its own periodic image: {advice}")
         advice = f"are {distance[nearest]:.3f} Å apart; delete one of them (Structure.merge_sites)"
-        raise AtomsCoincide(f"{_label(structure, name)}: {pair} {advice}")
+        raise AtomsCoincide(f"{where} and {_site(structure, j[nearest])} {advice}")
     count = np.bincount(i, minlength=len(structure))
     if count.min() == 0:
         where = _site(structure, np.argmin(count))
         advice = "raise the cutoff or check the cell"
         raise NoNeighbours(f"{_label(structure, name)}, {where}: no neighbour within {cutoff} Å; {advice}")
+
+
+def atoms_of_molecule(z: Sequence[int], pos: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """z (N,) and pos (N, 3) of a molecule as arrays (slide 05).
+
+    Errors: `EmptyList`, `CrystalError` for unequal lengths, `NotFinite`, `UnknownElement`.
+    """
+    z, pos = np.asarray(z, dtype=np.int64), np.asarray(pos, dtype=float).reshape(-1, 3)
+    label = name or "molecule"
+    if len(z) == 0:
+        raise EmptyList(f"{label}: no atoms; give at least one atomic number and position")
+    if len(z) != len(pos):
+        raise CrystalError(
+            f"{label}: {len(z)} atomic numbers but {len(pos)} positions; give one of each per atom"
+        )
+    if not np.isfinite(pos).all():
+        raise NotFinite(
+            f"{label}, atom {first_bad_row(pos)}: a coordinate is NaN or infinite; mend the input"
+        )
+    if not ((z >= 1) & (z <= N_ELEMENTS)).all():
+        bad = int(np.flatnonzero((z < 1) | (z > N_ELEMENTS))[0])
+        raise UnknownElement(f"{label}, atom {bad}: atomic number {z[bad]} is not in 1 to {N_ELEMENTS}")
+    return z, pos
+
+
+def refuse_one_place(i: np.ndarray, j: np.ndarray, distance: np.ndarray, label: str) -> None:
+    """Error `AtomsCoincide` (slide 05) for two atoms of a molecule, given its edges (E,)."""
+    if len(distance) and distance.min() < SAME_PLACE:
+        a = int(np.argmin(distance))
+        raise AtomsCoincide(
+            f"{label}: atoms {i[a]} and {j[a]} are {distance[a]:.3f} Å apart; delete one of them"
+        )
+
+
+def refuse_bad_limits(cutoff: float, neighbors: int = 1) -> None:
+    """Error `CrystalError` (slide 05) for a cutoff (Å) or a number of neighbours that leaves no edges."""
+    if not 0 < cutoff < np.inf:
+        raise CrystalError(f"the cutoff is {cutoff} Å; give a positive number, 8.0 for instance")
+    if neighbors < 1:
+        raise CrystalError(f"neighbors is {neighbors}; ask for at least one neighbour of each atom")
 
 
 def first_bad_row(values: np.ndarray) -> int:

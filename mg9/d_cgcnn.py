@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mg9.a_errors import N_ELEMENTS
+from mg9.a_graph import crystals_of, sum_over_crystals
 from mg9.c_radial import GaussianBasis
 from mg9.d_atoms import TableAtoms
-from mg9.d_readout import MeanReadout, sum_over_crystals
+from mg9.d_readout import MeanReadout
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -160,11 +161,3 @@ def _variance_one(linear: nn.Linear, atoms: nn.Module) -> nn.Linear:
         length = atoms(torch.arange(1, N_ELEMENTS + 1)).norm(dim=1).mean()
         nn.init.normal_(linear.weight, std=1.0 / float(length))
     return linear
-
-
-def crystals_of(graph: Data | Batch) -> tuple[Tensor, int]:
-    """batch (N,) and the number of crystals B; one graph is a batch of one (slide 11)."""
-    batch = getattr(graph, "batch", None)
-    if batch is None:
-        return torch.zeros_like(graph.z), 1
-    return batch, int(graph.num_graphs)

@@ -17,10 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def sum_over_crystals(values: Tensor, batch: Tensor, n_crystals: int) -> Tensor:
-    """Sum of values (N, ...) over the atoms of each crystal, (B, ...) (slide 22)."""
-    return values.new_zeros(n_crystals, *values.shape[1:]).index_add(0, batch, values)
+from mg9.a_graph import sum_over_crystals
 
 
 class AtomContributions(nn.Module):

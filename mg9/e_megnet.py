@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mg9.a_errors import N_ELEMENTS, UnknownElement
+from mg9.a_graph import crystals_of, sum_over_crystals
 from mg9.c_radial import GaussianBasis
-from mg9.d_readout import sum_over_crystals
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -267,11 +267,3 @@ class ReleasedMEGNet(nn.Module):
             raise UnknownElement(
                 f"atomic number {bad}: none of this model's training crystals had it; use another model"
             )
-
-
-def crystals_of(graph: Data | Batch) -> tuple[Tensor, int]:
-    """batch (N,) and the number of crystals B; one graph is a batch of one (slide 26)."""
-    batch = getattr(graph, "batch", None)
-    if batch is None:
-        return torch.zeros_like(graph.z), 1
-    return batch, int(graph.num_graphs)

@@ -1,15 +1,14 @@
-"""One training loop for every property model of the course (slides 24, 50).
+"""Training for every model of the course, properties and potentials (slides 24, 31, 50).
 
-AdamW with a one-cycle learning rate on the mean absolute error of the standardised target; the epoch is
-chosen on the validation part. Read in order: `budget`, `fit`, `Trained`.
+AdamW with a one-cycle learning rate; the epoch is chosen on the validation part. Properties are trained on
+the mean absolute error of the standardised target, potentials on the three-term loss. Read in order:
+`budget`, `fit`, `Trained`, `fit_potential`. The loop is in `descent.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from mg9.a_crystal import batch_graphs
 from mg9.a_errors import EmptyList
+from mg9.checkpoint import fingerprint
+from mg9.descent import Run, batches, descend
 from mg9.splits import Split
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
+    from torch_geometric.data import Batch, Data
+
+    from mg9.potential import Potential
 
 
 def budget(*, full: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
@@ -41,18 +42,11 @@ def budget(*, full: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass
-class Trained:
-    """A model with the mean and scale of its training targets (slide 50).
+class Trained(Run):
+    """A model with the mean and scale of its training targets; errors are MAEs in their unit (slide 50)."""
 
-    history: a row (epoch, training MAE, validation MAE, learning rate) per epoch, MAE in the target's unit.
-    """
-
-    model: nn.Module
     mean: float
     scale: float
-    history: list[tuple[int, float, float, float]]
-    best_epoch: int
-    interrupted: bool = False
 
     def predict(self, graphs: Sequence[Data], *, batch_size: int = 64) -> Tensor:
         """The property of each graph (B,), in the target's unit. Errors: `EmptyList`."""
@@ -60,9 +54,7 @@ class Trained:
             raise EmptyList("no graphs to predict; give at least one")
         self.model.eval()
         with torch.no_grad():
-            parts = [
-                self.model(batch) for batch in _batches(graphs, _dealt(np.arange(len(graphs)), batch_size))
-            ]
+            parts = [self.model(batch) for batch in batches(graphs, np.arange(len(graphs)), batch_size)]
         return torch.cat(parts) * self.scale + self.mean
 
 
@@ -92,94 +84,81 @@ def fit(
     scale = float(values[split.train].std()) if len(split.train) > 1 else 0.0
     scale = scale or 1.0
     standardised = (values - mean) / scale
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
-    steps = len(_dealt(split.train, batch_size))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps, pct_start=0.2)
-    trained = Trained(model, mean, scale, history=[], best_epoch=-1)
-    run = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "target and split": _fingerprint(values, split),
-    }
-    best = _resume(checkpoint, run, trained, optimizer, schedule) or _copy(model)
-    rows = tqdm(range(len(trained.history), epochs), desc="training", unit="epoch", disable=not progress)
-    try:
-        for epoch in rows:
-            if patience is not None and trained.history and epoch - 1 - trained.best_epoch >= patience:
-                break  # also when a finished run is read from its checkpoint
-            order = np.random.default_rng([seed, epoch]).permutation(split.train)
-            error = (
-                _train_one_epoch(model, graphs, standardised, order, batch_size, optimizer, schedule) * scale
-            )
-            validation = float(
-                (trained.predict([graphs[k] for k in split.validation]) - values[split.validation])
-                .abs()
-                .mean()
-            )
-            if not trained.history or validation < trained.history[trained.best_epoch][2]:
-                trained.best_epoch, best = epoch, _copy(model)
-            trained.history.append((epoch, error, validation, schedule.get_last_lr()[0]))
-            rows.set_postfix_str(
-                f"validation MAE {validation:.3f}, best {trained.history[trained.best_epoch][2]:.3f}"
-            )
-            _save(checkpoint, run, trained, best, optimizer, schedule)
-    except KeyboardInterrupt:
-        trained.interrupted = True
-    model.load_state_dict(best)
-    model.eval()
-    return trained
+    trained = Trained(model, mean, scale)
 
-
-def _train_one_epoch(
-    model: nn.Module,
-    graphs: Sequence[Data],
-    target: Tensor,
-    order: np.ndarray,
-    batch_size: int,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> float:
-    """The mean absolute error over the epoch, standardised."""
-    model.train()
-    total = 0.0
-    parts = _dealt(order, batch_size)
-    for rows, batch in zip(parts, _batches(graphs, parts), strict=True):
-        wanted, predicted = target[rows], model(batch)
+    def loss(batch: Batch, rows: np.ndarray) -> Tensor:
+        wanted, predicted = standardised[rows], model(batch)
         if predicted.shape != wanted.shape:
             raise ValueError(
                 f"the model returned shape {tuple(predicted.shape)} for {len(rows)} graphs; "
                 "it must return one number for each"
             )
-        loss = nn.functional.l1_loss(predicted, wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        total += loss.item() * len(wanted)
-    return total / len(order)
+        return nn.functional.l1_loss(predicted, wanted)
+
+    def validate() -> float:
+        predicted = trained.predict([graphs[k] for k in split.validation])
+        return float((predicted - values[split.validation]).abs().mean())
+
+    label = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    parts = [split.train, split.validation]
+    label["target and split"] = fingerprint([*parts, *(values[part].numpy() for part in parts)])
+    path = Path(checkpoint) if checkpoint else None
+    descend(
+        trained,
+        graphs,
+        split,
+        loss,
+        validate,
+        label,
+        path,
+        patience,
+        progress,
+        unit=scale,
+        measure="validation MAE",
+    )
+    return trained
 
 
-def _dealt(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Batches of `batch_size`; a last one with a single crystal, perhaps of one atom, joins the one
-    before, since
-    batch normalisation needs two."""
-    parts = np.split(order, range(batch_size, len(order), batch_size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [np.concatenate(parts[-2:])]
-    return parts
+def fit_potential(
+    potential: Potential,
+    graphs: Sequence[Data],
+    split: Split,
+    *,
+    weights: Mapping[str, float] | None = None,
+    epochs: int = 40,
+    batch_size: int = 8,
+    learning_rate: float = 5e-3,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a potential on energies, forces and stresses; references and scale are fitted first, on
+    `split.train` only (slides 31, 50).
 
+    graphs: from `potential.labelled`; weights: of `potential.three_term_loss`, {"forces": 10.0} for instance.
+    The errors of the history are that loss. Everything else as for `fit`.
+    Errors: `NoReference` for a validation element that training lacks; ValueError as for `fit`.
+    """
+    from mg9.potential import three_term_loss
 
-def _batches(graphs: Sequence[Data], parts: list[np.ndarray]):
-    for rows in parts:
-        yield batch_graphs([graphs[k] for k in rows])
+    potential.fit_references([graphs[k] for k in split.train])
+    weights = dict(weights or {})
 
+    def loss(batch: Batch, rows: np.ndarray | None) -> Tensor:
+        return three_term_loss(potential(batch), batch, **weights)
 
-def _fingerprint(values: Tensor, split: Split) -> str:
-    parts = [np.asarray(split.train), np.asarray(split.validation)]
-    arrays = [*parts, *(values[part].numpy() for part in parts)]
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+    def validate() -> float:
+        potential.eval()
+        parts = batches(graphs, split.validation, batch_size)
+        losses = [batch.num_graphs * float(loss(batch, None)) for batch in parts]
+        return sum(losses) / len(split.validation)
+
+    label = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    energies = [[float(graphs[k].energy) for k in part] for part in (split.train, split.validation)]
+    label |= {"weights": weights, "target and split": fingerprint([split.train, split.validation, *energies])}
+    run, path = Run(potential), Path(checkpoint) if checkpoint else None
+    descend(run, graphs, split, loss, validate, label, path, None, progress, measure="validation loss")
+    return run
 
 
 def _checked_target(target: Sequence[float], n_graphs: int, split: Split) -> Tensor:
@@ -199,51 +178,3 @@ def _checked_target(target: Sequence[float], n_graphs: int, split: Split) -> Ten
         row = used[int(torch.nonzero(~torch.isfinite(values[used]))[0])]
         raise ValueError(f"the target of row {row} is NaN or infinite; drop the row or mend it")
     return values
-
-
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _save(checkpoint, run, trained: Trained, best, optimizer, schedule) -> None:
-    """Write beside, then replace: a kernel that dies while writing leaves the previous checkpoint."""
-    if checkpoint is None:
-        return
-    path = Path(checkpoint)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    state = {"run": run, "history": trained.history, "best_epoch": trained.best_epoch, "best": best}
-    state |= {
-        "random": torch.get_rng_state(),
-        "model": trained.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    torch.save(state, beside)
-    beside.replace(path)
-
-
-def _resume(checkpoint, run, trained: Trained, optimizer, schedule) -> dict[str, Tensor] | None:
-    """The best state of an earlier part of this run, or None; sets model, optimizer, schedule and history
-    to where it was."""
-    if checkpoint is None or not Path(checkpoint).exists():
-        return None
-    try:
-        state = torch.load(checkpoint, weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{checkpoint} is not a checkpoint; delete it or choose another name") from error
-    if state["run"] != run or _shapes(state["model"]) != _shapes(trained.model.state_dict()):
-        raise ValueError(
-            f"{checkpoint} belongs to another run ({state['run']}); delete it or choose another name"
-        )
-    torch.set_rng_state(state["random"])
-    trained.model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    trained.history = [tuple(row) for row in state["history"]]
-    trained.best_epoch = state["best_epoch"]
-    return state["best"]

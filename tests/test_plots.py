@@ -20,7 +20,7 @@ def close_figures():
 def run(best_epoch: int = 2) -> Trained:
     """Epoch, training error, validation error, learning rate."""
     rows = [(0, 1.0, 1.2, 1e-3), (1, 0.6, 0.9, 5e-3), (2, 0.4, 0.8, 2e-3), (3, 0.3, 0.85, 1e-5)]
-    return Trained(None, 0.0, 1.0, rows, best_epoch)
+    return Trained(None, 0.0, 1.0, history=rows, best_epoch=best_epoch)
 
 
 def texts(legend) -> list[str]:
@@ -41,9 +41,7 @@ def test_history_shows_both_errors_and_the_epoch_that_was_kept():
 
 
 def test_history_of_a_run_that_was_interrupted_before_its_first_epoch_ended():
-    ax = plots.history(
-        {"nothing yet": Trained(None, 0.0, 1.0, [], -1, interrupted=True), "a run": run()}, "eV"
-    )
+    ax = plots.history({"nothing yet": Trained(None, 0.0, 1.0, interrupted=True), "a run": run()}, "eV")
     assert any("a run" in text for text in texts(ax.get_legend()))
 
 

@@ -284,7 +284,7 @@ def test_ctrl_c_returns_the_best_so_far(graphs, target, at):
 def test_ctrl_c_in_the_first_epoch_returns_the_untrained_model(graphs, target):
     trained = fit_until_ctrl_c(3, graphs, target, **SHORT)
     assert trained.interrupted and trained.history == []
-    untrained = Trained(small_model(), trained.mean, trained.scale, [], -1)
+    untrained = Trained(small_model(), trained.mean, trained.scale)
     assert torch.equal(trained.predict(graphs), untrained.predict(graphs))
 
 
@@ -338,7 +338,7 @@ def test_an_empty_list_of_graphs(graphs, target):
     with pytest.raises(ValueError, match="0 graphs"):
         fit(small_model(), [], [], SPLIT, **SHORT)
     with pytest.raises(EmptyList, match="at least one"):
-        Trained(small_model(), 0.0, 1.0, [], -1).predict([])
+        Trained(small_model(), 0.0, 1.0).predict([])
 
 
 # The budget

@@ -1,0 +1,57 @@
+"""What is done with a graph once it is built (slides 11, 22): the vectors of its edges, batches, sums over
+crystals.
+
+Read in order: `edge_vectors`, `batch_graphs`, `crystals_of`, `sum_over_crystals`. Graphs are built in
+`a_crystal.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mg9.a_errors import EmptyList
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch, Data
+
+
+def edge_vectors(graph: Data | Batch) -> Tensor:
+    """r_ij = pos[j] + shift @ cell - pos[i] for each edge, (E, 3) in Å, from the centre i to the neighbour
+    j (slide 11).
+
+    Differentiable in `graph.pos` and `graph.cell`. Works on one graph and on a batch.
+    """
+    j, i = graph.edge_index
+    batch = getattr(graph, "batch", None)
+    crystal = torch.zeros_like(i) if batch is None else batch[i]
+    return graph.pos[j] + torch.einsum("ec,ecd->ed", graph.shift, graph.cell[crystal]) - graph.pos[i]
+
+
+def batch_graphs(graphs: Sequence[Data]) -> Batch:
+    """Several graphs as one disconnected graph with `batch` (N,), the number of the crystal of each atom
+    (slide 11).
+
+    Errors: `EmptyList`.
+    """
+    from torch_geometric.data import Batch
+
+    if len(graphs) == 0:
+        raise EmptyList("no graphs to batch; give at least one")
+    return Batch.from_data_list(list(graphs))
+
+
+def crystals_of(graph: Data | Batch) -> tuple[Tensor, int]:
+    """batch (N,) and the number of crystals B; one graph is a batch of one (slide 11)."""
+    batch = getattr(graph, "batch", None)
+    if batch is None:
+        return torch.zeros_like(graph.z), 1
+    return batch, int(graph.num_graphs)
+
+
+def sum_over_crystals(values: Tensor, batch: Tensor, n_crystals: int) -> Tensor:
+    """Sum of values (N, ...) over the atoms of each crystal, (B, ...) (slide 22)."""
+    return values.new_zeros(n_crystals, *values.shape[1:]).index_add(0, batch, values)
