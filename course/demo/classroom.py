@@ -1,8 +1,9 @@
 """Write a class of submissions from its description.
 
-Each student's notebook is the exercise as students get it, with solution cells filled in: from the
-description where it has the cell, else from the reference solution (answers = "reference") or not at all
-(answers = "untouched"). `file` is another name for the notebook, `keep` the part of its bytes that arrived.
+Each student's notebook is the exercise as students get it, with solution cells filled in: from the student's
+description where it has the cell, else from the class's [cells] or the reference solution (answers =
+"reference"), or not at all (answers = "untouched"). `file` is another name for the notebook, `keep` the part
+of its bytes that arrived, `content` what was handed in instead of a notebook.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from course.grader.form import FormError, grade_id, read_source
 
 CLASS = Path(__file__).with_name("class.toml")
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
-KEYS = {"name", "about", "answers", "file", "keep", "cells"}
+KEYS = {"name", "about", "answers", "file", "keep", "content", "cells"}
 
 
 def described_assignment(description: Path = CLASS) -> str:
@@ -38,26 +39,27 @@ def make_class(root: Path, folder: Path, description: Path = CLASS) -> dict[str,
     release = root / "exercises" / assignment / f"{assignment}.ipynb"
     if not release.is_file():
         raise FormError(f"{release} does not exist; run `mg9-course build {assignment}`")
-    students = tomllib.loads(description.read_text(encoding="utf-8"))["student"]
+    described = tomllib.loads(description.read_text(encoding="utf-8"))
+    students, common = described["student"], described.get("cells", {})
     strangers = {place.name for place in folder.glob("*")} - {student.get("name") for student in students}
     if strangers:
         raise FormError(f"{folder} holds more than the class of the demo: {', '.join(sorted(strangers))}")
     for student in students:
         where = f"{description.name}, student {student.get('name')!r}"
         cells, answers = student.get("cells", {}), student.get("answers", "reference")
-        unknown = [*(student.keys() - KEYS), *(cells.keys() - reference.keys())]
+        unknown = [*(student.keys() - KEYS), *((cells.keys() | common.keys()) - reference.keys())]
         if unknown or answers not in ("reference", "untouched"):
             known = ", ".join(reference)
             raise FormError(
                 f"{where}: {', '.join(unknown) or answers} is unknown; the solution cells are {known}"
             )
-        filled = (reference if answers == "reference" else {}) | cells
+        filled = (reference | common if answers == "reference" else {}) | cells
         notebook = fill(nbformat.read(release, as_version=4), filled)
         text = nbformat.writes(notebook).encode()
         place = folder / student["name"] / assignment
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        kept = text[: round(len(text) * student.get("keep", 1))]
+        kept = student.get("content", "").encode() or text[: round(len(text) * student.get("keep", 1))]
         (place / student.get("file", f"{assignment}.ipynb")).write_bytes(kept)
     return {student["name"]: student["about"] for student in students}
 

@@ -50,7 +50,7 @@ def run_nbgrader(
     with warnings.catch_warnings(action="ignore"):  # SQLAlchemy's, about nbgrader's own code
         result = capture_log(app)
     log = result.get("log", "") + result.get("error", "")
-    reasons = [line for line in log.splitlines() if re.match(r"\w*Error: ", line)]
+    reasons = [line.strip() for line in log.splitlines() if re.match(r" *\w*Error: ", line)]
     return ("" if result["success"] else (reasons or ["for no stated reason"])[0]), log
 
 

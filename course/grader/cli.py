@@ -11,23 +11,51 @@ from pathlib import Path
 
 from course.selftest import command as selftest
 
+from . import desk
+
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
   mg9-course build --check cgcnn         exit 1 if exercises/cgcnn is out of date
-  mg9-course grade submitted --assignment cgcnn
-                                         grade submitted/<student>/cgcnn/cgcnn.ipynb into gradebook/cgcnn
-  mg9-course grade submitted --assignment magpie --only amira --out /tmp/try
+  mg9-course grade submitted             grade submitted/<student>/cgcnn/cgcnn.ipynb into gradebook/cgcnn;
+                                         again: what is new, or what an interruption left
+  mg9-course grade submitted --only amira        a dry run: prints what the checks say, records nothing
+  mg9-course grade submitted --again             everything anew with the same seed; says what changed
   mg9-course feedback gradebook/cgcnn    write pages and marks.csv again, after marking by hand in formgrader
+  mg9-course export gradebook/cgcnn --columns student=Name,counts=Points --out points.csv
+  mg9-course log gradebook/cgcnn --student amira
+  mg9-course forget gradebook/cgcnn amira --yes
   mg9-course demo                        grade the small class that comes with the course
   mg9-course selftest cgcnn              right code, wrong code and attacks against the grader
 
 exit codes: 0 all done; 1 a submission could not be graded, or an assignment is refused or out of date;
-2 wrong usage
+2 wrong usage; 130 interrupted
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `mg9-course`; returns the exit code (see `EXAMPLES`)."""
+    options = _parser().parse_args(arguments)
+    root = options.root or (Path.cwd() if Path("solutions").is_dir() else Path(__file__).parents[2])
+    options.root = root.absolute()
+    if not (options.root / "solutions").is_dir():
+        return _refused(f"{options.root} has no folder solutions/; run in the course's folder or give --root")
+    from .form import FormError
+    from .ingest import FolderError
+
+    try:
+        return options.run(options)
+    except FolderError as error:
+        return _refused(str(error))
+    except FormError as error:
+        print(f"mg9-course: refused\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        again = "what was graded is recorded, and the same command goes on from there"
+        print(f"\nmg9-course: interrupted; {again}", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mg9-course",
         description="Build assignments, grade a class, write feedback.",
@@ -48,45 +76,28 @@ def main(arguments: list[str] | None = None) -> int:
     )
     command.set_defaults(run=build)
 
-    command = commands.add_parser("grade", help="grade a folder of submissions")
+    command = commands.add_parser("grade", help="grade what is new in a folder of submissions")
     command.add_argument(
         "folder", type=Path, help="holds <student>/<assignment>/*.ipynb or <student>/*.ipynb"
     )
-    command.add_argument("--assignment", help="which one of those in solutions/ (default: the only one)")
-    command.add_argument("--only", metavar="STUDENT", help="this student alone")
+    command.add_argument("--assignment", help="default: the only one in solutions/, or in the folder")
+    command.add_argument(
+        "--only", metavar="STUDENT", help="this student alone, as a dry run (with --again it is recorded)"
+    )
+    command.add_argument(
+        "--again", action="store_true", help="grade what is graded already, too; says what changed"
+    )
     _grading(command)
     command.set_defaults(run=grade)
-
-    command = commands.add_parser("feedback", help="write pages and marks.csv again, after marking by hand")
-    command.add_argument("folder", type=Path, help="a folder that `grade` has written")
-    command.set_defaults(run=feedback)
+    desk.add_commands(commands)
 
     command = commands.add_parser(
         "demo", help="make the small class that comes with the course, and grade it"
     )
     _grading(command)
     command.set_defaults(run=demo)
-
     selftest.add(commands)
-
-    options = parser.parse_args(arguments)
-    root = options.root or (Path.cwd() if Path("solutions").is_dir() else Path(__file__).parents[2])
-    options.root = root.absolute()
-    if not (options.root / "solutions").is_dir():
-        return _refused(f"{options.root} has no folder solutions/; run in the course's folder or give --root")
-    from .form import FormError
-    from .ingest import FolderError
-
-    try:
-        return options.run(options)
-    except FolderError as error:
-        return _refused(str(error))
-    except FormError as error:
-        print(f"mg9-course: refused\n{error}", file=sys.stderr)
-        return 2 if options.run is not build else 1
-    except KeyboardInterrupt:
-        print("mg9-course: interrupted; what was graded so far is recorded", file=sys.stderr)
-        return 130
+    return parser
 
 
 def build(options: argparse.Namespace) -> int:
@@ -95,7 +106,8 @@ def build(options: argparse.Namespace) -> int:
     from .form import assignments
 
     stale = 0
-    for assignment in [options.assignment] if options.assignment else assignments(options.root):
+    chosen = [_assignment(options)] if options.assignment else assignments(options.root)
+    for assignment in chosen:
         changed = build(options.root, assignment, write=not options.check)
         stale += len(changed)
         for file in changed:
@@ -112,26 +124,23 @@ def build(options: argparse.Namespace) -> int:
 def grade(options: argparse.Namespace) -> int:
     """`mg9-course grade FOLDER`."""
     from .execution import Terms
-    from .grading import grade_class
-
-    assignment = options.assignment or _only_assignment(options.root)
-    out = options.out or options.root / "gradebook" / assignment
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    terms = Terms(options.full, seed, *((900, 3600) if options.full else (120, 600)), threads)
-    bad = grade_class(
-        options.root, assignment, options.folder, out.absolute(), terms, jobs=options.jobs, only=options.only
-    )
-    return 1 if bad else 0
-
-
-def feedback(options: argparse.Namespace) -> int:
-    """`mg9-course feedback FOLDER`."""
-    from .grading import report
+    from .grading import dry_run, grade_class, read_class
+    from .ingest import FolderError
     from .record import Record
 
-    report(Record(options.folder))
-    return 0
+    assignment, folder = _assignment(options), options.folder
+    out = (options.out or options.root / "gradebook" / assignment).absolute()
+    if out.is_relative_to(folder.absolute()) or set("[]*?+") & set(str(out)):
+        raise FolderError(f"--out {out}: choose a folder outside {folder}, without the characters [ ] * ? +")
+    seeds = (options.seed, Record(out).seed, secrets.randbelow(2**31))
+    seed = next(seed for seed in seeds if seed is not None)
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    terms = Terms(options.full, seed, *((900, 3600) if options.full else (120, 600)), threads)
+    the_class = read_class(options.root, assignment, folder, options.only)
+    if options.only and not options.again:
+        return dry_run(the_class, terms)
+    how = {"jobs": options.jobs, "scheduler": options.scheduler, "again": options.again}
+    return int(grade_class(options.root, the_class, out, terms, **how) > 0)
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -140,7 +149,7 @@ def demo(options: argparse.Namespace) -> int:
 
     place = options.out or options.root / "demo"
     options.folder, options.out, options.only = place / "submitted", place / "marks", None
-    options.assignment = described_assignment()
+    options.assignment, options.again = described_assignment(), False
     options.seed = 0 if options.seed is None else options.seed
     students = make_class(options.root, options.folder)
     if (options.out / "log.jsonl").is_file():
@@ -170,7 +179,10 @@ def _grading(command: argparse.ArgumentParser) -> None:
         "--jobs",
         type=_positive,
         default=min(2, os.cpu_count() or 1),
-        help="kernels at a time (default %(default)s)",
+        help="worker processes on this machine (default %(default)s)",
+    )
+    command.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run on the workers of this Dask scheduler, tcp://HOST:8786"
     )
 
 
@@ -184,13 +196,25 @@ def _positive(text: str) -> int:
     return _whole(text, least=1)
 
 
-def _only_assignment(root: Path) -> str:
-    from .form import FormError, assignments
+def _assignment(options: argparse.Namespace) -> str:
+    """The assignment that is named, or the only one there is, or the only one in the folder of submissions.
 
-    there = assignments(root)
-    if len(there) != 1:
-        raise FormError(f"say which with --assignment; in solutions/ are {', '.join(there) or 'none'}")
-    return there[0]
+    Raises `FolderError`: wrong usage.
+    """
+    from .form import assignments
+    from .ingest import FolderError
+
+    there = assignments(options.root)
+    if options.assignment in there:
+        return options.assignment
+    known = f"in solutions/ are {', '.join(there) or 'none'}"
+    if options.assignment is not None:
+        raise FolderError(f"no assignment {options.assignment!r}; {known}")
+    handed_in = {file.stem for file in options.folder.glob("*/**/*.ipynb")}
+    found = [name for name in there if name in handed_in] if len(there) > 1 else there
+    if len(found) != 1:
+        raise FolderError(f"say which with --assignment; {known}")
+    return found[0]
 
 
 def _refused(text: str) -> int:

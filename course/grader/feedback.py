@@ -1,23 +1,44 @@
-"""One HTML page a student: per question the points, what the check said, the slide. No cell's source."""
+"""Pages in HTML: one a student, and one of the class for the instructor. Made from results, never from cells.
+
+No page holds a cell's source; whatever comes from a student is escaped. Read in order: `state` to `slide`
+(what templates ask for), `page`, `class_page`, then feedback.html and class.html.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import statistics
+import tomllib
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mg9.checks import find
 
-from .record import Mark, Row
+from .ingest import FINE
+from .marks import Mark, Row
+from .pictures import bars, histogram, picture
 
 WORDS = {
     "passed": "Passed",
     "failed": "Not passed",
+    "error": "Not passed: an error",
+    "not run": "Not run",
+    "time": "Not passed: out of time",
+    "refused": "Not passed: refused",
     "open": "To be marked by a person",
     "marked": "Marked by a person",
 }
+
+
+def state(mark: Mark) -> str:
+    """One of the keys of `WORDS`."""
+    if mark.result:
+        return mark.result.state
+    return "open" if mark.outstanding else "marked" if not mark.question.check else "not run"
 
 
 def number(points: float) -> str:
@@ -30,38 +51,106 @@ def of(pair: tuple[float, float]) -> str:
     return f"{number(pair[0])} of {number(pair[1])} points"
 
 
-def message(mark: Mark) -> str:
-    """What the check said, without its name (hidden where the check is) and the line on the slide."""
-    if "NotImplementedError" in mark.message:
+def says(mark: Mark) -> str:
+    """What the check says, in words that a student can use."""
+    text = mark.result.says if mark.result else ""
+    if "NotImplementedError" in text:
         return "Not answered: code that this needs still raises NotImplementedError."
-    if mark.message.startswith("NameError"):
-        return f"{mark.message}. The cell that should define it failed, or is missing."
-    text = re.sub(r"^passed +", "", mark.message).replace(f"{mark.question.check}: ", "", 1)
-    return re.sub(r"\n *reread slide \d+", "", text)
+    if text.startswith("NameError"):
+        return f"{text}. The cell that should define it failed, or is missing."
+    return text
 
 
-def page(row: Row, assignment: str) -> str:
-    """The page of one student. Whatever a student's code printed is escaped."""
+def places(mark: Mark) -> list[str]:
+    """Where in the student's code an error came from: "forward, line 7", without the line's text."""
+    lines = mark.result.student_lines if mark.result else ()
+    return [match[0] for match in (re.match(r".{1,80}?, line \d+", line) for line in lines) if match]
+
+
+def slide(mark: Mark) -> int:
+    """The slide to reread."""
+    return (mark.result and mark.result.slide) or find(mark.question.check).slide
+
+
+@cache
+def outcomes() -> dict[int, str]:
+    """The learning outcomes of slide 03, by number."""
+    file = Path(__file__).parents[1] / "slides.toml"
+    return {int(key): title for key, title in tomllib.loads(file.read_text("utf-8"))["outcomes"].items()}
+
+
+def _render(template: str, **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    template = environment.get_template("feedback.html")
-    return template.render(
-        row=row,
+    environment.globals.update(
+        state=state, words=WORDS, number=number, points=of, says=says, places=places, slide=slide
+    )
+    environment.globals.update(outcomes=outcomes(), picture=picture, fine=FINE)
+    return environment.get_template(template).render(**values)
+
+
+def page(row: Row, assignment: str) -> str:
+    """The page of one student."""
+    return _render("feedback.html", row=row, assignment=assignment)
+
+
+def class_page(rows: Sequence[Row], assignment: str) -> str:
+    """The page of the class: distribution, outcomes, what most failed, time a question, students."""
+    graded = [row for row in rows if row.marks]
+    most = graded[0].points()[1] if graded else 0.0
+    totals = [row.points()[0] for row in graded]
+    return _render(
+        "class.html",
+        rows=rows,
+        graded=graded,
         assignment=assignment,
-        words=WORDS,
-        number=number,
-        points=of,
-        message=message,
-        slide=lambda mark: find(mark.question.check).slide,
+        most=most,
+        median=statistics.median(totals) if totals else 0.0,
+        distribution=histogram(totals, most) if totals else "",
+        questions=sorted(_questions(graded), key=lambda question: -question["failed"]),
+        learned=_learned(graded),
     )
 
 
-def write_pages(rows: list[Row], assignment: str, folder: Path) -> None:
-    """FOLDER/<student>.html for each row."""
-    os.makedirs(folder, exist_ok=True)
+def _questions(graded: Sequence[Row]) -> list[dict]:
+    found = []
+    for same in zip(*(row.marks for row in graded), strict=True):
+        if not same[0].question.check:
+            continue
+        seconds = [mark.result.seconds for mark in same if mark.result]
+        states = [state(mark) for mark in same]
+        found.append(
+            {
+                "question": same[0].question,
+                "failed": sum(one != "passed" for one in states),
+                "unanswered": sum(
+                    one == "not run" or "NotImpl" in says(m) for one, m in zip(states, same, strict=True)
+                ),
+                "median": statistics.median(seconds) if seconds else 0.0,
+                "longest": max(seconds, default=0.0),
+            }
+        )
+    return found
+
+
+def _learned(graded: Sequence[Row]) -> str:
+    """Bars of the mean share of points of each outcome."""
+    shares: dict[int, list[float]] = {}
+    for row in graded:
+        for outcome, (got, possible) in row.outcomes.items():
+            shares.setdefault(outcome, []).append(100 * got / possible)
+    means = {f"outcome {outcome}": statistics.mean(values) for outcome, values in sorted(shares.items())}
+    return bars(means, "mean share of the points, per cent") if means else ""
+
+
+def write_pages(rows: Sequence[Row], assignment: str, folder: Path) -> None:
+    """FOLDER/feedback/<student>.html for each row, and FOLDER/class.html, which is for instructors."""
+    os.makedirs(folder / "feedback", exist_ok=True)
     for row in rows:
-        (folder / f"{row.student}.html").write_text(page(row, assignment), encoding="utf-8")
+        (folder / "feedback" / f"{row.student}.html").write_text(page(row, assignment), encoding="utf-8")
+    (folder / "class.html").write_text(class_page(rows, assignment), encoding="utf-8")

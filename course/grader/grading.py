@@ -1,90 +1,137 @@
 """A class, from a folder of submissions to a folder of marks: ingest, execute, record, report.
 
-Whatever goes wrong with one submission becomes that submission's verdict.
+Whatever goes wrong with one submission becomes that submission's verdict. What is graded is recorded as it
+comes; the same command goes on where it was interrupted.
+
+Read in order: `read_class`, `grade_class`, `_record` (one run), `dry_run`, `report`.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nbformat import NotebookNode
 from tqdm import tqdm
 
-from .execution import Run, Terms, grade
+from .execution import Run, Terms
 from .feedback import write_pages
-from .form import assignments, grade_ids, read_source
-from .ingest import FolderError, Submission, find_submissions, ingest
+from .form import assignments, grade_ids, questions, read_source
+from .ingest import FINE, FolderError, Submission, find_submissions, ingest
+from .journal import only_writer
+from .marks import Row
 from .record import Record
-from .report import table, write_csv
+from .report import changes, one_student, table, write_csv
+from .workers import graded, here, on_dask
+
+
+@dataclass(frozen=True)
+class Class:
+    """A folder of submissions to one assignment, read but not run."""
+
+    assignment: str
+    source: NotebookNode
+    submissions: tuple[Submission, ...]
+
+
+def read_class(root: Path, assignment: str, folder: Path, only: str | None = None) -> Class:
+    """Ingest FOLDER, or one student of it. Raises `FolderError` and `FormError`."""
+    source = read_source(root, assignment)
+    others = {name: grade_ids(root, name) for name in assignments(root) if name != assignment}
+    students = find_submissions(folder, assignment, others)
+    if only is not None and only not in students:
+        raise FolderError(f"{folder} has no student {only!r}; there are {', '.join(students)}")
+    chosen = students if only is None else {only: students[only]}
+    read = (ingest(student, files, assignment, source, others) for student, files in chosen.items())
+    return Class(assignment, source, tuple(read))
 
 
 def grade_class(
     root: Path,
-    assignment: str,
-    folder: Path,
+    the_class: Class,
     out: Path,
     terms: Terms,
     *,
     jobs: int = 1,
-    only: str | None = None,
+    scheduler: str | None = None,
+    again: bool = False,
 ) -> int:
-    """Grade FOLDER into OUT and print the table; returns how many submissions could not be graded in full.
+    """Grade what is new into OUT (`again`: everything) and print the table.
 
-    `only` names one student. Raises `FolderError` and `FormError` before anything is run.
+    Returns how many submissions could not be graded in full. Raises `FolderError` and `FormError` before
+    anything is run.
     """
-    source = read_source(root, assignment)
-    students = find_submissions(folder, assignment)
-    if only is not None and only not in students:
-        raise FolderError(f"{folder} has no student {only!r}; there are {', '.join(students)}")
-    if only is not None:
-        students = {only: students[only]}
-    if out.is_relative_to(folder.absolute()) or set("[]*?+") & set(str(out)):
-        raise FolderError(f"--out {out}: choose a folder outside {folder}, without the characters [ ] * ? +")
     record = Record(out)
-    record.open(root, assignment)
-    others = {name: grade_ids(root, name) for name in assignments(root) if name != assignment}
-    submissions = (ingest(student, files, assignment, source, others) for student, files in students.items())
-    with tqdm(total=len(students), unit="student", desc=assignment, file=sys.stderr) as bar:
-        for submission, run in _runs(submissions, terms, jobs):
-            try:
-                record.enter(submission, run, terms)
-            except Exception as error:
-                record.enter(_failed(submission, error), None, terms)
-            bar.update()
-    return report(record, only=set(students))
+    with only_writer(out):
+        before = record.rows() if record.journal.lines() else []
+        record.open(root, the_class.assignment)
+        unreadable = [one for one in the_class.submissions if one.notebook is None]
+        for submission in unreadable:
+            record.enter(submission, None, terms)
+        runnable = [one for one in the_class.submissions if one.notebook is not None]
+        reasons = {one.student: again and "again" or record.reason(one, terms) for one in runnable}
+        to_run = [one for one in runnable if reasons[one.student]]
+        kinds = Counter(filter(None, reasons.values()))
+        if len(to_run) < len(runnable) or kinds.keys() != {"new"}:
+            what = ", ".join(f"{count} {reason}" for reason, count in kinds.items()) or "nothing new"
+            print(f"to grade: {what}; {len(runnable) - len(to_run)} are graded already", file=sys.stderr)
+        done = on_dask(to_run, terms, scheduler) if scheduler else here(to_run, terms, jobs)
+        bar = tqdm(done, total=len(to_run), unit="student", desc=the_class.assignment, file=sys.stderr)
+        for submission, run in bar:
+            with _not_now():
+                _record(record, submission, run, terms)
+        return report(record, only={one.student for one in the_class.submissions}, before=before)
 
 
-def _runs(
-    submissions: Iterable[Submission], terms: Terms, jobs: int
-) -> Iterator[tuple[Submission, Run | None]]:
-    """(submission, run or None) as they are done, `jobs` kernels at a time."""
-    pool, futures = ThreadPoolExecutor(jobs), {}
+def _record(record: Record, submission: Submission, run: Run | str, terms: Terms) -> None:
+    """Enter one run; an error in the grader (a string, or one raised here) is this submission's verdict."""
+    if not isinstance(run, str):
+        try:
+            return record.enter(submission, run, terms)
+        except Exception as error:
+            run = f"{type(error).__name__}: {error}"
+    record.enter(replace(submission, verdict="not graded", says=run, notebook=None), None, terms)
+
+
+@contextmanager
+def _not_now() -> Iterator[None]:
+    """Ctrl-C waits until one submission is recorded as a whole: nbgrader would take it for a failure."""
+    pressed = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try:
-        for submission in submissions:
-            if submission.notebook is None:
-                yield submission, None
-            else:
-                futures[pool.submit(grade, submission, terms)] = submission
-        for future in as_completed(futures):
-            submission, error = futures[future], future.exception()
-            yield (_failed(submission, error), None) if error else (submission, future.result())
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
-def _failed(submission: Submission, error: BaseException) -> Submission:
-    return replace(submission, verdict="not graded", says=f"{type(error).__name__}: {error}", notebook=None)
+def dry_run(the_class: Class, terms: Terms) -> int:
+    """Grade one student, print what each check says, record nothing; 1 if not graded in full."""
+    (submission,) = the_class.submissions
+    run = None if submission.notebook is None else graded(submission, terms)
+    print(one_student(submission, run, questions(the_class.source)))
+    return int(not isinstance(run, Run) or bool(run.stopped))
 
 
-def report(record: Record, only: set[str] | None = None) -> int:
+def report(record: Record, only: set[str] | None = None, before: list[Row] | None = None) -> int:
     """Table on the terminal, pages, marks.csv; returns how many submissions could not be graded in full."""
     rows = record.rows()
-    write_pages(rows, record.assignment, record.folder / "feedback")
+    write_pages(rows, record.assignment, record.folder)
     write_csv(rows, record.folder / "marks.csv")
     shown = [row for row in rows if only is None or row.student in only]
     print(table(shown))
-    print(f"\nmarks {record.folder / 'marks.csv'}\npages {record.folder / 'feedback'}")
-    return sum(row.verdict not in ("ok", "renamed") for row in shown)
+    for line in changes(before or [], rows):
+        print(line)
+    for name in ("marks.csv", "class.html", "feedback"):
+        print(f"{name:10} {record.folder / name}")
+    return sum(row.verdict not in FINE for row in shown)

@@ -3,15 +3,16 @@
 What is taken from a student's file is the cells' text. Everything that grading relies on (points, locks, the
 text of graded cells, the kernel) is taken from the assignment's source, whatever a submission says about it.
 
-Read in order: `Submission`, `find_submissions` (folders), `ingest` (one student), `read` and `belongs` (one
-file); then restore.py.
+Read in order: `Submission`, `find_submissions` (folders), `ingest` (one student), `belongs`; then reading.py
+(one file) and restore.py (its marked cells).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from nbformat import NotebookNode
 from nbgrader.utils import parse_utc
 
 from .form import grade_id
-from .restore import NEW_CELL, restore
+from .reading import Unusable, kind, read, regular
+from .restore import restore
 
-LARGEST = 20_000_000  # bytes; a notebook with figures has about a hundredth of it
+MOST_FILES = 50  # of one student
+DEEPEST = 2  # folders below the student's
+FINE = ("ok", "renamed")  # the verdicts that need nobody's attention
 
 
 class FolderError(ValueError):
-    """A folder that holds no class; `str(error)` says what is expected."""
+    """Wrong usage, most often a folder that is not what it should be; `str(error)` says what is expected."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Submission:
 
     student: str
     assignment: str
-    verdict: str  # "ok", "renamed", or why it cannot be graded, in a word or three
+    verdict: str  # one of FINE, or why it cannot be graded, in a word or three
     says: str = ""  # the verdict as a sentence
     notes: tuple[str, ...] = ()  # what was repaired
     notebook: NotebookNode | None = None
@@ -43,29 +47,39 @@ class Submission:
     timestamp: str = ""
 
 
-class Unusable(ValueError):
-    """A file that cannot be graded: (verdict, sentence)."""
+def find_submissions(folder: Path, assignment: str, others: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """Student -> files, in FOLDER/<student>/<assignment>/ or FOLDER/<student>/ (not in those of `others`).
 
-
-def find_submissions(folder: Path, assignment: str) -> dict[str, list[Path]]:
-    """Student -> notebooks, in FOLDER/<student>/<assignment>/ or FOLDER/<student>/. Raises `FolderError`."""
+    A student's folder that is a symbolic link stands for itself in the list. Raises `FolderError`.
+    """
     place = f"{folder}/<student>"
     expected = f"expected {place}/{assignment}/{assignment}.ipynb, or {place}/{assignment}.ipynb"
     if not folder.is_dir():
         raise FolderError(f"{folder} is not a folder; {expected}")
-    students = [
-        place
-        for place in sorted(folder.iterdir())
-        if place.is_dir() and not place.name.startswith((".", "__"))
-    ]
     found = {}
-    for place in students:
-        inner = place / assignment
-        files = (inner if inner.is_dir() else place).glob("*.ipynb")
-        found[place.name] = sorted(file for file in files if file.is_file() and not file.is_symlink())
-    if not students:
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.name.startswith((".", "__")):
+            inner = place / assignment
+            chosen = inner if inner.is_dir() and not inner.is_symlink() else place
+            skipped = set(others) | {"__pycache__"}
+            found[place.name] = [place] if place.is_symlink() else list(_files(chosen, skipped))
+    if not found:
         raise FolderError(f"{folder} holds no student's folder; {expected}")
     return found
+
+
+def _files(folder: Path, skipped: set[str]) -> Iterator[Path]:
+    """Files and links in `folder` and the folders in it, links not followed, at most MOST_FILES."""
+    count = 0
+    for here, inner, files in os.walk(folder):
+        depth = len(Path(here).relative_to(folder).parts)
+        links = [name for name in inner if os.path.islink(os.path.join(here, name))]
+        inner[:] = sorted(set(inner) - set(links) - skipped) if depth < DEEPEST else []
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in sorted(files + links):
+            if not name.startswith(".") and name != "timestamp.txt" and count < MOST_FILES:
+                count += 1
+                yield Path(here, name)
 
 
 def ingest(
@@ -76,11 +90,14 @@ def ingest(
     if set("[]*?") & set(student):
         says = "nbgrader cannot take the characters [ ] * ? in a student's folder name; rename the folder"
         return replace(blank, verdict="folder name", says=says)
-    refused = None
-    # The file with the right name first; others only if that one is not usable.
-    for file in sorted(files, key=lambda file: (file.stem != assignment, file.name)):
+    refused, strangers = None, []
+    # The right name first, then other notebooks, then whatever may be a notebook under another name.
+    for file in sorted(files, key=lambda file: (file.name != f"{assignment}.ipynb", *_rank(file))):
         try:
-            content = file.read_bytes()
+            content = regular(file)
+            if file.suffix != ".ipynb" and not content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
+                strangers.append(kind(file.name, content))
+                continue
             notebook, notes = read(file.name, content)
             notes += belongs(file, notebook, assignment, source, others)
             notebook, repaired = restore(notebook, source)
@@ -92,9 +109,9 @@ def ingest(
             says = f"{file.name} could not be read: {type(error).__name__}: {error}"
             refused = refused or replace(blank, verdict="unreadable", says=says)
             continue
-        left = [other.name for other in files if other != file]
+        left = [other.name for other in files if other != file and other.suffix == ".ipynb"]
         notes += repaired + ([f"not looked at: {', '.join(left)}"] if left else [])
-        renamed = file.stem != assignment
+        renamed = file.name != f"{assignment}.ipynb"
         says = f"{file.name} was recognised by its cells as {assignment}.ipynb" if renamed else "read"
         stamp, late = timestamp(file.parent)
         return Submission(
@@ -107,61 +124,11 @@ def ingest(
             hashlib.sha256(content).hexdigest(),
             stamp,
         )
-    return refused or blank
+    return refused or replace(blank, says="; ".join([blank.says, *strangers[:3]]))
 
 
-def read(name: str, content: bytes) -> tuple[NotebookNode, list[str]]:
-    """A notebook made anew from the cells' text in `content`, and what was repaired. Raises `Unusable`."""
-    if not content.strip():
-        raise Unusable("empty file", f"{name} is empty ({len(content)} bytes); ask for the file again")
-    if len(content) > LARGEST:
-        raise Unusable(
-            "too large",
-            f"{name} has {len(content) / 1e6:.0f} MB (at most {LARGEST / 1e6:.0f}); clear its outputs",
-        )
-    try:
-        raw = json.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise Unusable(
-            "not text", f"{name}: byte {error.start + 1} is not UTF-8 text; save it again in JupyterLab"
-        ) from error
-    except json.JSONDecodeError as error:
-        cut = (
-            "; the file breaks off, it was probably cut in transfer"
-            if error.pos >= len(error.doc.rstrip()) - 1
-            else ""
-        )
-        if error.msg.startswith("Unterminated string"):
-            cut = "; the file probably was cut in transfer"
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Unusable("not JSON", f"{name} is not valid JSON at {where}: {error.msg}{cut}") from error
-    except RecursionError as error:
-        raise Unusable("not JSON", f"{name} is nested too deeply to be a notebook") from error
-    notes = []
-    if isinstance(raw, dict) and isinstance(raw.get("worksheets"), list):
-        raw = nbformat.convert(nbformat.from_dict(raw), 4)
-        notes.append("an old notebook format was upgraded")
-    if not isinstance(raw, dict) or not isinstance(raw.get("cells"), list):
-        raise Unusable("not a notebook", f"{name} is JSON, but not a notebook: it has no cells")
-    cells, odd = [], 0
-    for number, cell in enumerate(raw["cells"]):
-        text = cell.get("source", "") if isinstance(cell, dict) else None
-        text = "".join(map(str, text)) if isinstance(text, list) else text
-        kind = cell.get("cell_type") if isinstance(cell, dict) else None
-        if kind not in NEW_CELL or not isinstance(text, str):
-            odd += 1
-            continue
-        kept = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
-        marks = kept.get("nbgrader")
-        fresh = NEW_CELL[kind](text, id=f"cell-{number}")
-        if isinstance(marks, dict):
-            fresh.metadata.nbgrader = nbformat.from_dict(marks)
-        if isinstance(cell.get("attachments"), dict):
-            fresh.attachments = cell["attachments"]
-        cells.append(fresh)
-    if odd:
-        notes.append(f"{odd} cells that were no notebook cells were left out")
-    return nbformat.v4.new_notebook(cells=cells), notes
+def _rank(file: Path) -> tuple[bool, str]:
+    return file.suffix != ".ipynb", file.name
 
 
 def belongs(
@@ -187,7 +154,7 @@ def timestamp(folder: Path) -> tuple[str, list[str]]:
     file = folder / "timestamp.txt"
     if not file.is_file() or file.is_symlink():
         return "", []
-    text = file.read_bytes()[:100].decode("utf-8", "replace").strip()
+    text = regular(file)[:100].decode("utf-8", "replace").strip()
     try:
         parse_utc(text)
     except Exception:

@@ -1,187 +1,222 @@
 """A folder of marks: nbgrader's course folder, and a log to which lines are only added. One writer.
 
-    gradebook.db submitted/ autograded/   nbgrader's own; formgrader opens on this folder
-    log.jsonl     one line a submission and run: its hash, seed, versions, verdict, seconds
-    marks.csv feedback/ nbgrader.log      written from these
+    gradebook.db submitted/ autograded/   nbgrader's own; formgrader opens on this folder (scores.py)
+    log.jsonl                             one line a submission and run (journal.py)
+    late.toml                             yours, if late work costs points (late.py)
+    marks.csv class.html feedback/        written from these
 
-Read in order: `Mark` and `Row` (what is known of a student), `Record.enter` (one submission), `Record.rows`.
+Read in order: marks.py (what is known of a student), `Record.reason` (is there anything to grade),
+`Record.enter` (one submission), `Record.rows`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
-import shutil
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.converters import Autograde
-from nbgrader.preprocessors import Execute
 
-from .build import CONFIG, generate, run_nbgrader
+from mg9.checks import find
+
+from . import scores
 from .execution import Run, Terms
-from .form import FormError, Question, grade_id, questions, source_file
-from .ingest import Submission, stage
+from .form import grade_id, questions, read_source, source_file
+from .ingest import FolderError, Submission
+from .journal import Journal
+from .late import Lateness, read_policy
+from .marks import Row, marks_of
+from .result import Result
 
-
-@dataclass(frozen=True)
-class Mark:
-    """One question of one student."""
-
-    question: Question
-    score: float
-    outstanding: bool  # a person has yet to give the points
-    message: str  # what the check said
-    comment: str  # what a person wrote
-
-
-@dataclass(frozen=True)
-class Row:
-    """One student: the verdict on the file, and the marks if it could be graded."""
-
-    student: str
-    verdict: str
-    says: str
-    notes: tuple[str, ...]
-    marks: tuple[Mark, ...]
-
-    def points(self, *, by_hand: bool) -> tuple[float, float]:
-        """(points got, points possible) of the questions that a person grades, or of those of the checks."""
-        chosen = [mark for mark in self.marks if by_hand == (not mark.question.check)]
-        return sum(mark.score for mark in chosen), sum(mark.question.points for mark in chosen)
-
-    @property
-    def outstanding(self) -> float:
-        """Points that a person has yet to give."""
-        return sum(mark.question.points for mark in self.marks if mark.outstanding)
+LONGEST = 2000  # characters of what a check says that are kept
 
 
 class Record:
     """The marks of one assignment in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder.absolute(), folder.absolute() / "log.jsonl"
+        self.folder = folder.absolute()
+        self.journal = Journal(self.folder)
+        self.print = ""  # the assignment's fingerprint, once it is open
 
     def open(self, root: Path, assignment: str) -> None:
-        """Enter the assignment into the gradebook. Raises `FormError`, also if another's marks are here."""
+        """Enter the assignment into the gradebook. Raises `FormError`; `FolderError` if another's is here."""
         other = [place.name for place in (self.folder / "solutions").glob("*") if place.name != assignment]
         if other:
-            raise FormError(f"{self.folder} holds the marks of {other[0]}; choose another folder with --out")
+            raise FolderError(
+                f"{self.folder} holds the marks of {other[0]}; choose another folder with --out"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(CONFIG, self.folder / CONFIG.name)
-        try:
-            generate(root, assignment, self.folder)
-        except FormError as error:
-            if "submissions associated" in str(error):
-                error = FormError(
-                    f"{self.folder} holds marks of an older version of {assignment}; choose another --out"
-                )
-            raise error from None
+        self.print = fingerprint(root, assignment)
+        if self._entered() != self.print or not scores.has_assignment(self.folder, assignment):
+            scores.enter_assignment(root, assignment, self.folder)
+            (self.folder / "assignment.sha256").write_text(self.print)
+
+    @cached_property
+    def entered(self) -> set[str]:
+        """Students with a submission in the gradebook."""
+        return set(scores.marks(self.folder, self.assignment, set(self.journal.latest_graded())))
 
     @property
     def assignment(self) -> str:
-        """The assignment whose marks these are. Raises `FormError` if there are none."""
+        """The assignment whose marks these are. Raises `FolderError` if there are none."""
         found = [place.name for place in (self.folder / "solutions").glob("*")]
-        if len(found) != 1 or not self.log.is_file():
-            raise FormError(f"{self.folder} is not a folder that `mg9-course grade` has written")
+        if len(found) != 1 or not self.journal.file.is_file():
+            raise FolderError(f"{self.folder} is not a folder that `mg9-course grade` has written")
         return found[0]
 
+    @property
+    def seed(self) -> int | None:
+        """The seed of the last run, None if there was none: a class is graded with one."""
+        lines = self.journal.lines()
+        return lines[-1]["terms"]["seed"] if lines else None
+
+    def reason(self, submission: Submission, terms: Terms) -> str:
+        """Why it is to be run; "" if its marks are here: same file, same terms, same assignment."""
+        line = self.journal.latest_graded().get(submission.student)
+        if line is None:
+            return "new"
+        if line["sha256"] != submission.sha256:
+            return "another file"
+        if line["exercise"] != self.print:
+            return "the assignment changed"
+        if _lasting(line["terms"]) != _lasting(asdict(terms)):
+            return "other terms"
+        if submission.student not in self.entered:
+            return "not in the gradebook"
+        return ""
+
     def enter(self, submission: Submission, run: Run | None, terms: Terms) -> None:
-        """Let nbgrader score the outputs of `run` (None: nothing was run) and log the verdict."""
-        verdict, says = submission.verdict, submission.says
+        """Let nbgrader score the results of `run` (None: nothing was run), then log the verdict."""
+        verdict, says, notes = submission.verdict, submission.says, list(submission.notes)
+        texts: dict[str, str] = {}
         if run is None:
-            with self._gradebook() as gradebook:
-                gradebook.update_or_create_student(submission.student)
+            scores.add_student(self.folder, submission.student)
         else:
-            stage(submission, self.folder)
-            failure = self._autograde(submission, run.notebook)
+            texts, settled, again = self._written_answers(submission)
+            failure = scores.score(self.folder, submission, run.notebook, run.results, settled)
             if failure:
-                verdict, says = "not recorded", failure
+                verdict, says, run = "not recorded", failure, None
             elif run.stopped:
                 verdict, says = "stopped", run.stopped
+            notes += [f"{name} changed since a person marked it; mark it again" for name in again]
         line = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "student": submission.student,
             "assignment": submission.assignment,
             "verdict": verdict,
             "says": says,
-            "notes": submission.notes,
-            "graded": run is not None and verdict != "not recorded",
+            "notes": notes,
+            "graded": run is not None,
             "sha256": submission.sha256,
+            "handed_in": submission.timestamp,
+            "exercise": self.print,
             "terms": asdict(terms),
+            "sandboxed": bool(run and getattr(run, "sandboxed", False)),
             "seconds": round(run.seconds, 1) if run else 0,
+            "results": [_kept(result) for result in run.results.values()] if run else [],
+            "raised": raised(run.notebook) if run else [],
+            "answers": texts,
             "versions": {name: version(name) for name in ("mg9", "nbgrader", "torch")},
         }
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        last = self.journal.latest().get(submission.student, {})
+        if run is not None or any(last.get(key) != line[key] for key in ("verdict", "says", "sha256")):
+            self.journal.append(line)
+        if run is not None:
+            self.entered.add(submission.student)
+
+    def _written_answers(self, submission: Submission) -> tuple[dict[str, str], set[str], list[str]]:
+        """Hashes of the answers that a person marks; which are marked already; which changed since."""
+        by_hand = {q.grade_id for q in questions(submission.notebook) if not q.check}
+        texts = scores.answers(submission.notebook, by_hand)
+        before = self.journal.latest_graded().get(submission.student, {"answers": {}})["answers"]
+        marked = scores.marked_by_hand(self.folder, submission.assignment, submission.student) & by_hand
+        settled = {name for name in marked if texts[name] == before.get(name)}
+        return texts, settled, sorted(marked - settled)
 
     def rows(self) -> list[Row]:
         """The latest verdict on each student and the marks that the gradebook has now, sorted by name."""
-        assignment = self.assignment
+        assignment, policy = self.assignment, read_policy(self.folder)
         asked = questions(nbformat.read(source_file(self.folder, assignment), as_version=4))
-        latest = {
-            line["student"]: line
-            for line in map(json.loads, self.log.read_text(encoding="utf-8").splitlines())
-        }
+        latest, graded = self.journal.latest(), self.journal.latest_graded()
+        found = scores.marks(self.folder, assignment, set(graded))
+        exercise = self.print or self._entered()
         rows = []
-        with self._gradebook() as gradebook:
-            for student, line in sorted(latest.items()):
-                marks = self._marks(gradebook, student, assignment, asked) if line["graded"] else ()
-                rows.append(Row(student, line["verdict"], line["says"], tuple(line["notes"]), marks))
+        for student, line in sorted(latest.items()):
+            notes, of = list(line["notes"]), graded.get(student)
+            marks = marks_of(asked, of, found[student]) if of and student in found else ()
+            if marks and of is not line:
+                notes.append(f"the marks are those of the file graded before, on {of['time'][:10]}")
+            if marks and of["exercise"] != exercise:
+                notes.append(f"graded with another version of {assignment}: grade it again")
+            late = policy.of(student, of["handed_in"]) if marks else Lateness()
+            errors = tuple(of["raised"]) if marks else ()
+            rows.append(
+                Row(student, line["verdict"], line["says"], tuple(notes), marks, errors, late, of or line)
+            )
         return rows
 
-    def _marks(
-        self, gradebook: Gradebook, student: str, assignment: str, asked: list[Question]
-    ) -> tuple[Mark, ...]:
-        graded = nbformat.read(
-            self.folder / "autograded" / student / assignment / f"{assignment}.ipynb", as_version=4
-        )
-        cells = {grade_id(cell): cell for cell in graded.cells}
-        marks = []
-        for question in asked:
-            grade = gradebook.find_grade(question.grade_id, assignment, assignment, student)
-            try:
-                comment = gradebook.find_comment(question.grade_id, assignment, assignment, student).comment
-            except MissingEntry:
-                comment = ""
-            message = said(cells[question.grade_id]) if question.check else ""
-            outstanding = bool(grade.needs_manual_grade)
-            marks.append(Mark(question, float(grade.score), outstanding, message, comment or ""))
-        return tuple(marks)
+    def _entered(self) -> str:
+        file = self.folder / "assignment.sha256"
+        return file.read_text() if file.is_file() else ""
 
-    def _autograde(self, submission: Submission, ran: NotebookNode) -> str:
-        """nbgrader's autograde, its execution replaced by the outputs of `ran`; "" or what failed."""
-        outputs = {
-            cell.id: (cell.outputs, cell.execution_count) for cell in ran.cells if cell.cell_type == "code"
-        }
+    def forget(self, student: str) -> list[str]:
+        """Remove all that is stored of a student; returns what there was."""
+        gone = scores.forget(self.folder, student)
+        lines = self.journal.forget(student)
+        page = self.folder / "feedback" / f"{student}.html"
+        if page.exists():
+            page.unlink()
+            gone.append(f"feedback/{student}.html")
+        return gone + ([f"{lines} lines of log.jsonl"] if lines else [])
 
-        def write_outputs(notebook: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-            for cell in notebook.cells:
-                if cell.cell_type == "code":
-                    cell.outputs, cell.execution_count = outputs[cell.id]
-            return notebook, resources
 
-        steps = [
-            write_outputs if step is Execute else step for step in Autograde.autograde_preprocessors.default()
-        ]
-        failure, log = run_nbgrader(
-            Autograde,
-            self.folder,
-            submission.assignment,
-            student=submission.student,
-            autograde_preprocessors=steps,
-        )
-        with (self.folder / "nbgrader.log").open("a", encoding="utf-8") as file:
-            file.write(f"== {submission.student}\n{log}\n")
-        return failure and f"nbgrader could not score it ({failure}); nbgrader.log has the details"
+def fingerprint(root: Path, assignment: str) -> str:
+    """sha256 of what a mark depends on besides submission and terms: source, its files, its checks."""
+    source = read_source(root, assignment)
+    digest = hashlib.sha256()
+    for cell in source.cells:
+        part = [cell.cell_type, cell.source, cell.metadata.get("nbgrader"), cell.metadata.get("tags")]
+        digest.update(json.dumps(part, sort_keys=True).encode())
+    folder = source_file(root, assignment).parent
+    files = {file for file in folder.rglob("*") if file.is_file() and file.suffix != ".ipynb"}
+    files = {file for file in files if not any(p.startswith((".", "__")) for p in file.parts[-2:])}
+    names = {question.check for question in questions(source)} - {""}
+    files |= {Path(inspect.getsourcefile(find(name).function)) for name in names}
+    for file in sorted(files):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
-    def _gradebook(self) -> Gradebook:
-        return Gradebook(f"sqlite:///{self.folder / 'gradebook.db'}")
+
+def raised(notebook: NotebookNode) -> list[str]:
+    """Errors in cells that are not graded, with the cell; what is not answered is left out."""
+    found = []
+    for number, cell in enumerate(notebook.cells, start=1):
+        name = grade_id(cell) or f"cell {number}"
+        if cell.cell_type == "code" and not cell.metadata.get("nbgrader", {}).get("grade"):
+            for output in cell.outputs:
+                if output.output_type == "error" and output.ename != "NotImplementedError":
+                    says = re.sub(r"\(\S+, line (\d+)\)$", r"(line \1)", output.evalue[:300])
+                    found.append(f"{name}: {output.ename}: {says}")
+    return found[:10]
+
+
+def _kept(result: Result) -> dict:
+    """The result as it goes into the log."""
+    kept = asdict(result)
+    return {key: value[:LONGEST] if isinstance(value, str) else value for key, value in kept.items()}
+
+
+def _lasting(terms: dict) -> dict:
+    """Terms that a mark may depend on: not the number of threads, which follows from the machine."""
+    return {key: value for key, value in terms.items() if key != "threads"}
 
 
 def said(cell: NotebookNode) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from copy import deepcopy
 
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
-from nbgrader.utils import is_grade, is_locked
+from nbgrader.utils import is_grade, is_locked, is_solution
 
 from .form import grade_id
+from .reading import NEW_CELL
 
-NEW_CELL = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
+NO_ANSWER = "YOUR ANSWER HERE"  # what ClearSolutions leaves (nbgrader_config.py): nbgrader gives it 0 points
 
 
 def restore(notebook: NotebookNode, source: NotebookNode) -> tuple[NotebookNode, list[str]]:
@@ -45,6 +45,8 @@ def restore(notebook: NotebookNode, source: NotebookNode) -> tuple[NotebookNode,
                 else f"cell {name} changed its type"
             )
         text = original.source if locked else cell.source
+        if _is_written(original) and not text.strip():
+            text = NO_ANSWER  # else a person would have to mark an empty cell
         again = NEW_CELL[original.cell_type](text, metadata=deepcopy(original.metadata), id=cell.id)
         if original.cell_type != "code" and "attachments" in cell:
             again.attachments = cell.attachments
@@ -65,7 +67,7 @@ def _put_back(
             continue
         if name not in place:
             notes.append(f"graded cell {name} was deleted and is put back")
-            text = original.source if is_locked(original) else ""
+            text = original.source if is_locked(original) else NO_ANSWER if _is_written(original) else ""
             again = NEW_CELL[original.cell_type](
                 text, metadata=deepcopy(original.metadata), id=f"put-back-{len(notes)}"
             )
@@ -73,6 +75,10 @@ def _put_back(
             notebook.cells.insert(ids.index(previous.id) + 1 if previous else 0, again)
             place[name] = again
         previous = place[name]
+
+
+def _is_written(cell: NotebookNode) -> bool:
+    return cell.cell_type == "markdown" and is_grade(cell) and is_solution(cell)
 
 
 def _released(cell: NotebookNode) -> str:

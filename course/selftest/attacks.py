@@ -20,7 +20,7 @@ from pathlib import Path
 from course.grader.build import build
 from course.grader.execution import Terms
 from course.grader.form import read_source
-from course.grader.grading import grade_class
+from course.grader.grading import grade_class, read_class
 
 from .corpus import TARGET, Attack, deserved, read_corpus, write_class
 from .traps import Traps
@@ -128,4 +128,5 @@ def grade_folder(root: str, assignment: str, submitted: str, out: str, seed: str
     """What the grader's own process does: a class as an instructor grades it, with short limits."""
     seconds = SECONDS if assignment == TARGET else 60
     terms = Terms(False, int(seed), seconds, 10 * seconds)
-    grade_class(Path(root), assignment, Path(submitted), Path(out), terms, jobs=int(jobs))
+    the_class = read_class(Path(root), assignment, Path(submitted))
+    grade_class(Path(root), the_class, Path(out), terms, jobs=int(jobs))

@@ -1,0 +1,89 @@
+"""Many submissions at once: workers that die, here and on Dask, lose nothing and record nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+
+import pytest
+from waves import run
+
+from benchmarks import scale
+from course.grader import workers
+from course.grader.execution import Terms
+from course.grader.ingest import Submission
+
+STUDENTS = 12
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A course, a class, and what each deserves; graded serially."""
+    place = tmp_path_factory.mktemp("scale")
+    scale.make_course(place / "course")
+    deserved = scale.make_class(place / "course", place / "class", STUDENTS)
+    process = scale.start(place / "course", place / "class", place / "serial", 1)
+    assert process.wait() == 0
+    found = scale.marks(place / "serial")
+    assert {student: sum(points.values()) for student, points in found.items()} == deserved
+    return place
+
+
+def test_killed_workers_lose_nothing_and_nothing_is_recorded_twice(place):
+    """Two workers, one of them killed again and again; half way the grader itself."""
+    killed = scale.grade_under_fire(
+        place / "course",
+        place / "class",
+        place / "fire",
+        jobs=2,
+        every=8,
+        students=STUDENTS,
+        chance=random.Random(0),
+    )
+    assert killed > 0
+    assert scale.lines(place / "fire") == scale.lines(place / "serial")
+    assert scale.marks(place / "fire") == scale.marks(place / "serial")
+
+
+def test_a_dask_scheduler_gives_the_same_marks(place):
+    """With workers in processes of their own, one of which is killed."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        chosen = sorted((place / "class").iterdir())[:5]
+        for student in chosen:
+            shutil.copytree(student, place / "some" / student.name)
+        next(iter(cluster.workers.values())).process.process.kill()
+        code, printed = run(
+            *("--root", place / "course", "grade", place / "some", "--out", place / "dask"),
+            *("--seed", 1, "--scheduler", cluster.scheduler_address),
+        )
+    assert code == 0, printed
+    serial = scale.marks(place / "serial")
+    assert scale.marks(place / "dask") == {student.name: serial[student.name] for student in chosen}
+    assert set(scale.lines(place / "dask").values()) == {1}
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_submission_that_kills_its_worker_is_given_up_after_three(root):
+    """And the others are not: these cannot be run either, but say so."""
+    broken = [Submission(f"s{number}", "waves", "ok", notebook=None) for number in range(4)]
+    deadly = Submission("deadly", "waves", "ok", notebook=Deadly())
+    done = {one.student: says for one, says in workers.here([*broken, deadly], Terms(), jobs=2)}
+    assert done.pop("deadly") == "3 worker processes died of it, one after the other"
+    assert done.keys() == {"s0", "s1", "s2", "s3"} and all("Error" in says for says in done.values())
+
+
+def test_no_scheduler_is_refused_in_words(place):
+    code, printed = run(
+        *("--root", place / "course", "grade", place / "class", "--out", place / "none"),
+        *("--scheduler", "tcp://127.0.0.1:9"),
+    )
+    assert code == 2 and "no Dask scheduler answers at tcp://127.0.0.1:9" in printed
