@@ -5,6 +5,7 @@ fewest neighbours of the whole data set, 25 atoms, a single atom.
 """
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import DummySpecies, Lattice, Species, Structure
 
+from course import blind
 from mg9 import a_crystal, data
 from mg9 import a_errors as errors
 from mg9 import b_symmetry as symmetry
@@ -404,3 +406,10 @@ def test_a_cif_that_does_not_parse_is_named(tmp_path):
         with pytest.raises(errors.UnreadableFile, match=path.name) as caught:
             a_crystal.read_crystal(path)
         assert "\n" not in str(caught.value) and "export it again" in str(caught.value)
+
+
+def test_exercise_1_says_how_many_crystals_have_a_tie_at_the_twelfth_neighbour():
+    structures = blind.complete("formation_energy").structures()
+    tied = sum(crystal_graph(s).num_edges > 12 * len(s) for s in structures)
+    text = (Path(__file__).parents[1] / "solutions" / "cgcnn" / "cgcnn.ipynb").read_text(encoding="utf-8")
+    assert f"In {tied:,} of {len(structures):,} crystals some atom has a 13th neighbour within 0.01 Å" in text
