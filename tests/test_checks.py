@@ -23,8 +23,8 @@ from across import Across, Handle
 from torch import nn
 from torch.nn.functional import softplus
 
+import course.hidden  # noqa: F401  registers the hidden checks
 from course import blind
-from course.hidden import cgcnn as hidden
 from mg9 import checks, splits
 from mg9.checks import REGISTRY, CheckFailed, Local, check, find, register
 from mg9.checks.tools import labelled
@@ -1313,4 +1313,4 @@ def test_two_checks_of_one_name_are_refused(monkeypatch):
 def test_every_check_names_a_slide_an_outcome_and_a_cause():
     for name, entry in REGISTRY.items():
         assert entry.name == name and 1 <= entry.slide <= 50 and entry.outcome >= 1 and len(entry.cause) > 20
-        assert (entry.function.__module__ == hidden.__name__) == name.startswith("hidden.")
+        assert entry.function.__module__.startswith("course.hidden.") == name.startswith("hidden.")

@@ -1,0 +1,63 @@
+"""What the tests of an assignment's checks share: the notebook's names, pieces of right and wrong code."""
+
+import ast
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+SOLUTIONS = Path(__file__).resolve().parents[1] / "solutions"
+DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+
+
+class Cases:
+    """`right` and `wrong` pieces of code, each with the checks that it must pass or fail."""
+
+    def __init__(self) -> None:
+        self.good: list[tuple[str, Callable]] = []
+        self.bad: list[tuple[str, Callable, str]] = []
+
+    def right(self, *names: str) -> Callable:
+        """The decorated function or class must pass these checks."""
+
+        def enter(thing):
+            self.good.extend((name, thing) for name in names)
+            return thing
+
+        return enter
+
+    def wrong(self, *names: str, says: str) -> Callable:
+        """The decorated thing must fail each of these checks with a message that matches `says`."""
+
+        def enter(thing):
+            self.bad.extend((name, thing, says) for name in names)
+            return thing
+
+        return enter
+
+
+def code_cells(assignment: str) -> list[dict]:
+    """The code cells of a solution notebook."""
+    file = SOLUTIONS / assignment / f"{assignment}.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def definitions(assignment: str, *whole: str) -> dict:
+    """What the notebook imports and defines, nothing that trains; the cells `whole` (by id) are run whole."""
+    names: dict = {}
+    for cell in code_cells(assignment):
+        tree = ast.parse("".join(cell["source"]))
+        if cell["id"] not in whole:
+            tree.body = [node for node in tree.body if isinstance(node, DEFINITIONS)]
+        exec(compile(tree, f"{assignment}.ipynb", "exec"), names)
+    return names
+
+
+def graded(assignment: str) -> dict[str, list[str]]:
+    """Check name -> names of the objects, from the graded cells."""
+    found = {}
+    for cell in code_cells(assignment):
+        if cell["metadata"].get("nbgrader", {}).get("grade"):
+            (call,) = [n for n in ast.walk(ast.parse("".join(cell["source"]))) if isinstance(n, ast.Call)]
+            found[call.args[0].value] = [argument.id for argument in call.args[1:]]
+    return found
