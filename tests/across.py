@@ -34,6 +34,8 @@ def plain(value) -> bool:
 class Across:
     """The five verbs with handles; whatever else crosses must be plain values."""
 
+    budget = "full"
+
     def __init__(self) -> None:
         self.local = Local()
 

@@ -41,10 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _refused(f"{options.root} has no folder solutions/; run in the course's folder or give --root")
     from .form import FormError
     from .ingest import FolderError
+    from .sandbox import NoSandbox
 
     try:
         return options.run(options)
-    except FolderError as error:
+    except (FolderError, NoSandbox) as error:
         return _refused(str(error))
     except FormError as error:
         print(f"mg9-course: refused\n{error}", file=sys.stderr)
@@ -127,7 +128,10 @@ def grade(options: argparse.Namespace) -> int:
     from .grading import dry_run, grade_class, read_class
     from .ingest import FolderError
     from .record import Record
+    from .sandbox import Limits, refuse_without_sandbox
 
+    if not options.unsandboxed:
+        refuse_without_sandbox()
     assignment, folder = _assignment(options), options.folder
     out = (options.out or options.root / "gradebook" / assignment).absolute()
     if out.is_relative_to(folder.absolute()) or set("[]*?+") & set(str(out)):
@@ -135,7 +139,8 @@ def grade(options: argparse.Namespace) -> int:
     seeds = (options.seed, Record(out).seed, secrets.randbelow(2**31))
     seed = next(seed for seed in seeds if seed is not None)
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    terms = Terms(options.full, seed, *((900, 3600) if options.full else (120, 600)), threads)
+    seconds, limits = (900, 3600) if options.full else (120, 600), Limits(threads=threads)
+    terms = Terms(options.full, seed, *seconds, threads, limits=limits, unsandboxed=options.unsandboxed)
     the_class = read_class(options.root, assignment, folder, options.only)
     if options.only and not options.again:
         return dry_run(the_class, terms)
@@ -174,6 +179,11 @@ def _grading(command: argparse.ArgumentParser) -> None:
         "--seed",
         type=_whole,
         help="what hidden inputs are drawn from; recorded (default: a new one; demo: 0)",
+    )
+    command.add_argument(
+        "--unsandboxed",
+        action="store_true",
+        help="run students' code as yourself, without a sandbox; each mark says so",
     )
     command.add_argument(
         "--jobs",

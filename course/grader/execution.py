@@ -1,28 +1,39 @@
 """Run one submission and say which graded cells hold. `grade` is the one function that touches student code.
 
 `grade(submission, terms) -> Run` depends on its arguments only: it opens no gradebook and leaves nothing
-behind, so that any number of them can run at once, here or elsewhere, and another way to execute can take its
-place.
+behind, so that any number of them can run at once, here or elsewhere.
+
+The student's cells run in a kernel inside a sandbox. A graded cell is never run there: it is one call,
+`check("name", objects)`, and this process runs the check and asks the kernel for what the student's objects
+return. If the kernel dies, a new one gets the definitions of the cells before, and the work goes on after the
+deadly cell.
+
+Read in order: `Terms`, `Run`, `grade`, `_Grading` (`run`, `_cell`, `_question`, `_kernel`).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
 import time
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+import numpy as np
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
-from nbgrader.utils import is_grade, is_solution
+from nbgrader.utils import is_grade, is_locked, is_solution
 
+from mg9.checks import CheckFailed, find
+
+from . import pool
+from .definitions import defined, parsed, repeatable
+from .form import grade_id, only_call
 from .ingest import Submission
+from .kernel import Dead, Kernel
+from .remote import Remote
 from .result import Result
+from .sandbox import Limits, Place
+
+SHORT = 20.0  # seconds; a cell of the course that took no longer is run again after a death
 
 
 @dataclass(frozen=True)
@@ -34,98 +45,207 @@ class Terms:
     cell_seconds: int = 120
     total_seconds: int = 600
     threads: int = 1
+    call_seconds: int = 60  # one call of a student's function by a check
+    restarts: int = 5  # how many times a kernel that died is replaced
+    limits: Limits = Limits()
+    unsandboxed: bool = False
+
+    @property
+    def budget(self) -> str:
+        """As in the environment variable MG9_BUDGET."""
+        return "full" if self.full else "tiny"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it: the notebook with outputs (`error` outputs in the graded cells that do not hold)."""
+    """What came of it: the notebook with outputs (one line or one error in each graded cell)."""
 
     notebook: NotebookNode
-    stopped: str  # why not all cells were run, "" if they were
+    stopped: str  # what ended the student's process, or why not all cells were run; "" if nothing
     seconds: float
     results: dict[str, Result] = field(default_factory=dict)  # by grade id, in the notebook's order
     sandboxed: bool = False
 
 
+class _Stopped(RuntimeError):
+    """The rest of the notebook is not run; says why."""
+
+    state = "not run"
+
+
+class _OutOfTime(_Stopped):
+    state = "time"
+
+
 def grade(submission: Submission, terms: Terms) -> Run:
-    """Run the submission's cells in a kernel of their own, in an empty folder, under `terms`.
+    """Run the submission's cells in a sandbox, hold its objects to the checks, and say what came of each.
 
-    A graded cell holds if it ran to its end without an error. What it prints on stderr costs nothing; a cell
-    that was not run, for whatever reason, does not hold.
+    What a cell prints costs nothing. Raises `NoSandbox` where none can be made and `terms` do not say
+    unsandboxed, and `Dead` if no kernel can be started.
     """
-    notebook, start, ran = deepcopy(submission.notebook), time.monotonic(), set()
-    stopped = ""
+    return _Grading(submission, terms).run()
 
-    def executed(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
-        content = execute_reply["content"]
-        if content["status"] == "ok":
-            ran.add(cell_index)
-        elif not any(output.output_type == "error" for output in cell.outputs):
-            cell.outputs.append(_error(content.get("ename", "Error"), content.get("evalue", "")))
 
-    with tempfile.TemporaryDirectory(prefix="mg9-grade-", ignore_cleanup_errors=True) as place:
-        work = Path(place) / "work"
-        work.mkdir()
-        client = NotebookClient(
-            notebook,
-            resources={"metadata": {"path": str(work)}},
-            kernel_name="python3",
-            extra_arguments=["--HistoryManager.hist_file=:memory:", "--log-level=40"],
-            allow_errors=True,
-            timeout_func=lambda _: int(
-                max(1, min(terms.cell_seconds, start + terms.total_seconds - time.monotonic()))
-            ),
-            interrupt_on_timeout=True,
-            error_on_timeout={
-                "ename": "TimeLimit",
-                "evalue": f"stopped after {terms.cell_seconds} s",
-                "traceback": [],
-            },
-            iopub_timeout=5,
-            raise_on_iopub_timeout=True,
-            shutdown_kernel="immediate",
-            on_cell_executed=executed,
-        )
+class _Grading:
+    """One submission being graded."""
+
+    def __init__(self, submission: Submission, terms: Terms) -> None:
+        self.notebook, self.terms = deepcopy(submission.notebook), terms
+        self.start, self.spent, self.number = time.monotonic(), 0.0, 0
+        self.results: dict[str, Result] = {}
+        self.ran: list[tuple[NotebookNode, bool]] = []  # cells, and whether to run all of it again
+        self.lost: dict[str, str] = {}  # names without a value -> why
+        self.deaths: list[str] = []
+        self.current: Kernel | None = None
+
+    def run(self) -> Run:
+        """All cells from top to bottom."""
+        stop = None
         try:
-            client.execute(env=environment(terms, place))
-        except DeadKernelError:
-            stopped = "the kernel died: out of memory, or the code ended it"
-        except CellTimeoutError:
-            stopped = "a cell ran on after its time was over"
-        except Exception as error:
-            stopped = f"the kernel could not be used: {type(error).__name__}: {error}"
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
-            _settle(cell, number in ran, stopped)
-    return Run(notebook, stopped, time.monotonic() - start)
+            for place, cell in enumerate(self.notebook.cells):
+                if cell.cell_type == "code":
+                    self.number += 1
+                    label = grade_id(cell) or f"number {place + 1}"
+                    if is_grade(cell) and not is_solution(cell):
+                        self._question(cell)
+                    else:
+                        self._cell(cell, label)
+        except _Stopped as error:
+            stop = error
+        finally:
+            if self.current:
+                self.current.close()
+        for cell in self.notebook.cells if stop else ():
+            if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):
+                if grade_id(cell) not in self.results:
+                    self._enter(cell, Result(grade_id(cell), _check_of(cell), stop.state, str(stop)))
+        stopped = "; ".join(self.deaths + [str(stop)] * (stop is not None))
+        spent = time.monotonic() - self.start
+        return Run(self.notebook, stopped, spent, self.results, not self.terms.unsandboxed)
+
+    def _cell(self, cell: NotebookNode, label: str) -> None:
+        """Run one of the student's cells; remember which names it leaves without a value."""
+        began = time.monotonic()
+        try:
+            status, cell.outputs = self._kernel().execute(cell.source, self._seconds(self.terms.cell_seconds))
+            cell.execution_count = self.number
+        except Dead as end:
+            cell.outputs = getattr(end, "outputs", [])
+            self._died(f"cell {label} ended the process: {end}", defined(cell.source))
+            return
+        names = defined(cell.source)
+        if status == "ok":
+            for name in names:
+                self.lost.pop(name, None)
+        else:
+            why = f"it was stopped after {self.terms.cell_seconds} s" if status == "time" else _error(cell)
+            _, unreadable = parsed(cell.source)
+            self.lost |= dict.fromkeys(names, f"in cell {label}, {unreadable or self._root(why)}")
+        of_course = is_locked(cell) and status == "ok" and time.monotonic() - began < SHORT
+        self.ran.append((cell, of_course))
+
+    def _question(self, cell: NotebookNode) -> None:
+        """Hold the objects that a graded cell names to its check."""
+        began, name, call = time.monotonic(), grade_id(cell), only_call(cell.source)
+        if call is None:
+            says = "this is no call of a check: the assignment's source departs from the form"
+            self._enter(cell, Result(name, "", "refused", says))
+            return
+        check, objects = find(call.args[0].value), [argument.id for argument in call.args[1:]]
+
+        def result(state: str, says: str, **more: object) -> None:
+            spent = round(time.monotonic() - began, 3)
+            told = Result(name, check.name, state, says, slide=check.slide, seconds=spent, **more)
+            self._enter(cell, told)
+
+        deadly = [self.lost[one] for one in objects if "ended the process" in self.lost.get(one, "")]
+        if deadly:
+            result("not run", deadly[0])
+            return
+        try:
+            kernel = self._kernel()
+            student = Remote(kernel, self.terms.budget, lambda: self._seconds(self.terms.call_seconds))
+            with warnings.catch_warnings(action="ignore"):
+                handed = [self._object(student, one) for one in objects]
+                rng = np.random.default_rng(self.terms.seed)
+                result("passed", check.function(student, rng, *handed))
+        except CheckFailed as failure:
+            failure.told_by(check)
+            more = {"crystal": failure.crystal, "cause": failure.cause, "figure": failure.figure}
+            if failure.expected is not None or failure.got is not None:
+                more |= {"expected": str(failure.expected), "got": str(failure.got)}
+            says = self._root(failure.what) if failure.state == "error" else failure.what
+            result(failure.state, says, student_lines=tuple(failure.student_lines), **more)
+        except Dead as end:
+            self._died(f"{objects[0]} ended the process when {check.name} called it: {end}", {objects[0]})
+            result("time" if "time" in str(end) else "error", self.deaths[-1])
+        except _Stopped:
+            raise
+        except Exception as error:  # a check that cannot use what came back
+            result("failed", f"what came back is not what {check.name} can compare ({type(error).__name__})")
+
+    def _object(self, student: Remote, name: str) -> object:
+        try:
+            return student.object(name)
+        except CheckFailed as failure:
+            if failure.state == "error" and (name in self.lost or self.deaths):
+                failure.what = f"{name} does not exist: {self.lost.get(name) or self.deaths[-1]}"
+                failure.state = "error" if name in self.lost else "not run"
+            raise
+
+    def _kernel(self) -> Kernel:
+        """The kernel, or a new one that has been given the definitions of the cells before."""
+        if self.current is None:
+            marks = self.notebook.metadata.get("mg9", {})
+            variables = (("MG9_BUDGET", self.terms.budget), ("NBGRADER_EXECUTION", "autograde"))
+            place = Place(tuple(marks.get("mask", ())), variables)
+            modules = tuple(marks.get("modules", ()))
+            self.current = pool.shared.take(self.terms.limits, place, modules, bare=self.terms.unsandboxed)
+            try:
+                for cell, whole in self.ran:
+                    again = cell.source if whole else repeatable(cell.source)
+                    if again:
+                        self.current.execute(again, self._seconds(self.terms.cell_seconds))
+            except Dead as end:
+                self._died(f"its definitions ended the process: {end}", set())
+                raise _Stopped(self.deaths[-1]) from end
+        return self.current
+
+    def _died(self, why: str, names: set[str]) -> None:
+        """Take note of a death: the names that it costs, and whether there may be another kernel."""
+        self.deaths.append(why)
+        self.lost |= dict.fromkeys(names, why)
+        self.spent += self.current.spent
+        self.current.close()
+        self.current = None
+        if len(self.deaths) > self.terms.restarts:
+            raise _Stopped(f"the process died {len(self.deaths)} times; the rest was not run")
+
+    def _seconds(self, most: float) -> float:
+        """How long the next step may take. Raises `_OutOfTime`."""
+        left = self.terms.total_seconds - self.spent - (self.current.spent if self.current else 0)
+        if left <= 0:
+            raise _OutOfTime(f"the time for the whole notebook was over ({self.terms.total_seconds} s)")
+        return min(most, left)
+
+    def _root(self, why: str) -> str:
+        """An error with what is behind it: the cell that left a name without a value."""
+        behind = [reason for name, reason in self.lost.items() if f"name '{name}' is not defined" in why]
+        return f"{why} ({behind[0]})" if behind and behind[0] not in why else why
+
+    def _enter(self, cell: NotebookNode, result: Result) -> None:
+        self.results[result.grade_id] = result
+        cell.outputs, cell.execution_count = result.outputs(), self.number
 
 
-def environment(terms: Terms, place: str) -> dict[str, str]:
-    """The variables of the student's process. IPython's own folder is empty, so that no startup file runs."""
-    return os.environ | {
-        "MG9_BUDGET": "full" if terms.full else "tiny",
-        "MG9_CHECK_SEED": str(terms.seed),
-        "NBGRADER_EXECUTION": "autograde",
-        "IPYTHONDIR": os.path.join(place, "ipython"),
-        "OMP_NUM_THREADS": str(terms.threads),
-    }
+def _check_of(cell: NotebookNode) -> str:
+    call = only_call(cell.source)
+    return call.args[0].value if call else ""
 
 
-def _settle(cell: NotebookNode, ran: bool, stopped: str) -> None:
-    """Leave in a graded cell what its points follow from: nothing but output on stdout, or one error."""
+def _error(cell: NotebookNode) -> str:
+    """The error of a cell in one line."""
     for output in cell.outputs:
         if output.output_type == "error":
-            output.evalue = re.sub(r"\x1b\[[0-9;]*m", "", output.evalue)
-    if not is_grade(cell) or is_solution(cell):
-        return
-    errors = [output for output in cell.outputs if output.output_type == "error"]
-    if not ran and not errors:
-        errors = [_error("NotRun", stopped or "this cell was not run")]
-    printed = [
-        output for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"
-    ]
-    cell.outputs = errors[:1] or printed
-
-
-def _error(name: str, message: str) -> NotebookNode:
-    return new_output("error", ename=name, evalue=message, traceback=[f"{name}: {message}"])
+            return f"{output.ename}: {output.evalue}".strip(": ").partition("\n")[0][:300]
+    return "it failed"

@@ -107,7 +107,7 @@ def questions(notebook: NotebookNode) -> list[Question]:
         by_check = not is_solution(cell)
         lines = cell.source.split(BEGIN)[0].splitlines() if by_check else []
         comments = " ".join(line.lstrip("# ").strip() for line in lines if line.startswith("#"))
-        call = _only_call(cell.source) if by_check else None
+        call = only_call(cell.source) if by_check else None
         points = float(cell.metadata.nbgrader.points)
         name = call.args[0].value if call else ""
         found.append(Question(grade_id(cell), heading, comments, points, name, BEGIN in cell.source))
@@ -145,7 +145,7 @@ def problems(notebook: NotebookNode, where: str) -> list[str]:
     return found
 
 
-def _only_call(source: str) -> ast.Call | None:
+def only_call(source: str) -> ast.Call | None:
     """The call, if `source` is one call ``check("name", plain, names)`` and comments; else None."""
     try:
         body = ast.parse(source).body
@@ -163,7 +163,7 @@ def _only_call(source: str) -> ast.Call | None:
 
 def _fault(cell: NotebookNode) -> str:
     """What is wrong with a graded code cell, "" if nothing."""
-    call = _only_call(cell.source) if cell.cell_type == "code" else None
+    call = only_call(cell.source) if cell.cell_type == "code" else None
     if call is None:
         return "a graded cell is exactly one call of check: a name in quotes, then plain names; nothing else"
     lines = [line.strip() for line in cell.source.splitlines() if line.strip()]

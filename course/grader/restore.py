@@ -11,6 +11,7 @@ from copy import deepcopy
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_locked, is_solution
 
+from .definitions import imported
 from .form import grade_id
 from .reading import NEW_CELL
 
@@ -54,6 +55,8 @@ def restore(notebook: NotebookNode, source: NotebookNode) -> tuple[NotebookNode,
     notes.reverse()
     _put_back(notebook, wanted, place, notes)
     notebook.metadata = deepcopy(source.metadata)
+    sources = [cell.source for cell in source.cells if cell.cell_type == "code"]
+    notebook.metadata.setdefault("mg9", {})["modules"] = list(imported(sources))
     return notebook, notes
 
 

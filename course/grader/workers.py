@@ -15,14 +15,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from .execution import Run, Terms, grade
 from .ingest import FolderError, Submission
-from .interim import results_of
 
 TRIES = 3
 Done = Iterator[tuple[Submission, Run | str]]
@@ -105,8 +103,7 @@ def _end_with_the_parent() -> None:
 def graded(submission: Submission, terms: Terms) -> Run | str:
     """`grade`, with an error in the grader as its text."""
     try:
-        run = grade(submission, terms)
-        return run if run.results else replace(run, results=results_of(run.notebook))
+        return grade(submission, terms)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

@@ -4,8 +4,8 @@ drawn from the seed, and values with reference weights. Students' installations 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def gaussian(student: Local, rng: np.random.Generator, function: Callable) -> st
     return "sixty random distances, another beta"
 
 
-@register("hidden.convolution", slide=21, outcome=3, cause="z_ij = [v_i || v_j || u_ij], in this order")
+@register("hidden.convolution", slide=21, outcome=3, cause="the equation of slide 21, term by term")
 def convolution_values(student: Local, rng: np.random.Generator, cls: type) -> str:
     layer = convolution.convolution(student, cls)
     reference = convolution.convolution(Local(), d_cgcnn.GatedConvolution)
@@ -66,17 +66,53 @@ def convolution_values(student: Local, rng: np.random.Generator, cls: type) -> s
         v, u, edge_index = convolution.small_graph(rng, atoms=atoms, edges=6 * atoms)
         got = expect_tensor(student.call(layer, v, u, edge_index), v.shape, "v'")
         with torch.no_grad():
-            expect_close(got, reference(v, u, edge_index), "with the reference weights v' has another value")
+            expected = reference(v, u, edge_index)
+        cause = _mistake(got, v, u, edge_index)
+        expect_close(got, expected, "with the reference weights v' has another value", cause=cause)
         weight = torch.from_numpy(rng.normal(size=v.shape))
         got_gradient = student.vjp(layer, (v, u, edge_index), weight)
         gradient = Local().vjp(reference, (v, u, edge_index), weight)
         for name, one, other in zip(("v", "u"), got_gradient, gradient, strict=False):
             if one is None:
                 raise CheckFailed(
-                    f"no gradient flows back to {name}: is there a detach or a conversion to numpy?"
+                    f"no gradient flows back to {name}: is there a detach or a conversion to numpy?", cause=""
                 )
-            expect_close(one, other, f"the gradient with respect to {name} differs")
+            cause = (
+                "v' is right, its derivative is not: a part of it is detached, or computed without autograd"
+            )
+            what = f"the gradient with respect to {name} differs"
+            expect_close(expect_tensor(one, other.shape, what), other, what, cause=cause)
     return "values and gradients agree with the reference weights on three random graphs"
+
+
+def _mistake(got: torch.Tensor, v: torch.Tensor, u: torch.Tensor, edge_index: torch.Tensor) -> str | None:
+    """Which usual mistake gives just these values; None if none does."""
+    state, (j, i) = convolution.reference_state(), edge_index
+    softplus, sigmoid = torch.nn.functional.softplus, torch.sigmoid
+
+    def update(parts: tuple, gate: Callable = sigmoid, content: Callable = softplus) -> torch.Tensor:
+        z = torch.cat(parts, dim=1)
+        message = gate(z @ state["gate.weight"].T + state["gate.bias"])
+        message = message * content(z @ state["content.weight"].T + state["content.bias"])
+        return v + torch.zeros_like(v).index_add(0, i, message)
+
+    right = (v[i], v[j], u)
+    neighbours = torch.bincount(i, minlength=len(v)).clamp(min=1)[:, None]
+    mistakes = {
+        "z_ij = [v_i || v_j || u_ij], in this order": [
+            update(parts) for parts in list(permutations(right))[1:]
+        ],
+        "softplus(W_s z_ij + b_s): this is another function in its place": [
+            update(right, content=other) for other in (torch.relu, torch.tanh, torch.sigmoid, lambda x: x)
+        ],
+        "sigmoid(gate(z)) * softplus(content(z)): the two are exchanged": [update(right, softplus, sigmoid)],
+        "the sum over the neighbours, not their mean": [v + (update(right) - v) / neighbours],
+        "the residual v_i + ... is missing": [update(right) - v],
+    }
+    for mistake, values in mistakes.items():
+        if any(torch.allclose(got.double(), value, atol=1e-5) for value in values):
+            return mistake
+    return None
 
 
 @register("hidden.mean", slide=22, outcome=3, cause="each crystal is divided by its own number of atoms")
@@ -105,7 +141,7 @@ def blind_accuracy(student: Local, rng: np.random.Generator, target: str, predic
     labels = blind.labels(target)
     value = expect_tensor(prediction, (len(labels),), "blind_prediction").double().numpy()
     error = float(np.abs(value - labels[COLUMN[target]].to_numpy()).mean())
-    largest = LARGEST_ERROR[target, os.environ.get("MG9_BUDGET", "full")]
+    largest = LARGEST_ERROR[target, student.budget]
     if error > largest:
         what = "the blind crystals are predicted too badly"
         raise CheckFailed(what, expected=f"MAE of at most {largest:.2f} eV", got=f"{error:.3f} eV")

@@ -6,6 +6,7 @@ The functions `holds_...` are the part that hidden checks repeat on other crysta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mg9 import b_symmetry
-from mg9.checks import CheckFailed, Local, register
+from mg9.checks import CheckFailed, Local, WrongKind, register
 from mg9.checks.tools import KNOWN, expect_change, expect_tensor, known_crystals, neighbors
 
 
@@ -82,24 +83,46 @@ def holds_symmetries(
 def chemistry_split(
     student: Local, rng: np.random.Generator, formulas: Sequence[str], train: Any, validation: Any, test: Any
 ) -> str:
-    from mg9.splits import Split, chemistry_family, refuse_shared_compositions
+    from mg9.splits import SharedComposition, Split, chemistry_family, refuse_shared_compositions
 
+    formulas = _formulas_of_a_data_set(formulas, student.budget)
     try:
         split = Split(np.asarray(train), np.asarray(validation), np.asarray(test), "")
         refuse_shared_compositions(split, formulas)
+    except SharedComposition as error:
+        raise CheckFailed(str(error)) from error
     except (ValueError, IndexError, TypeError) as error:
-        raise CheckFailed(f"train, validation and test must be lists of rows: {error}") from error
+        raise WrongKind(f"train, validation and test must be lists of rows: {error}") from error
     families = np.array([chemistry_family(formula) for formula in formulas])
     known = set(families[split.train]) | set(families[split.validation])
     if shared := sorted(set(families[split.test]) & known):
         raise CheckFailed(
-            f"the family {shared[0]!r} is in the test part and in the training or validation part"
+            f"the family {str(shared[0])!r} is in the test part and in the training or validation part"
         )
     least = min(100, len(formulas) // 10)  # a tenth where the tiny budget leaves few crystals
     if len(split.test) < least:
         what = "the test part is too small to say anything"
         raise CheckFailed(what, expected=f"{least} crystals or more", got=len(split.test))
     return f"{len(split.test)} crystals of {', '.join(sorted(set(families[split.test])))} are new chemistry"
+
+
+def _formulas_of_a_data_set(formulas: Any, budget: str) -> list[str]:
+    """The student's list of formulas, if it is that of a table of the course: none added, and as many as the
+    training budget leaves."""
+    from mg9 import data
+
+    if not isinstance(formulas, (list, tuple, np.ndarray)) or not all(isinstance(f, str) for f in formulas):
+        raise WrongKind("formulas should be the list of the table's formulas", got=type(formulas).__name__)
+    given = Counter(map(str, formulas))
+    for table in (data.formation_energy().table, data.band_gap().table):
+        if given <= Counter(table["formula"]):
+            least = min(600, len(table)) if budget == "tiny" else len(table)
+            if len(formulas) < least:
+                what = "rows are missing from the table: split all of it"
+                raise CheckFailed(what, expected=f"{least} formulas", got=len(formulas), cause="")
+            return list(map(str, formulas))
+    what = "these are not the formulas of the course's table: use list(table['formula']) as it is"
+    raise CheckFailed(what, cause="")
 
 
 @register(
@@ -115,7 +138,7 @@ def blind_form(student: Local, rng: np.random.Generator, target: str, prediction
     value = expect_tensor(prediction, (n,), "blind_prediction").double()
     if float(value.std()) < 1e-6:
         raise CheckFailed(
-            "all blind crystals get the same number: that is the constant predictor, not a network"
+            "all blind crystals get the same number: that is the constant predictor, not a network", cause=""
         )
     largest, unit = {"formation_energy": (15.0, "eV/atom"), "band_gap": (30.0, "eV")}[target]
     if float(value.abs().max()) > largest:
@@ -124,6 +147,7 @@ def blind_form(student: Local, rng: np.random.Generator, target: str, prediction
             "a prediction is out of range: is it still standardised?",
             expected=f"at most {largest} {unit}",
             got=got,
+            cause="the network predicts numbers of mean 0 and variance 1; trained.predict(...) has the unit",
         )
     return f"{n} predictions from {float(value.min()):.2f} to {float(value.max()):.2f} {unit}"
 
@@ -151,14 +175,14 @@ def holds_families(
     got = student.call(function, target, prediction, family)
     truth = pd.Series(np.abs(target - prediction)).groupby(np.array(family)).mean().to_dict()
     if not isinstance(got, dict) or set(got) != set(truth):
-        raise CheckFailed(
+        raise WrongKind(
             "a dict from family to error is wanted",
             expected=sorted(truth),
-            got=sorted(got) if isinstance(got, dict) else type(got).__name__,
+            got=sorted(map(str, got)) if isinstance(got, dict) else type(got).__name__,
         )
     for name, error in truth.items():
         if not isinstance(got[name], (int, float, np.floating, Tensor)):
-            raise CheckFailed(
+            raise WrongKind(
                 f"the error of {name!r} is not a number", expected=f"{error:.4f} eV", got=got[name]
             )
         if not abs(float(got[name]) - error) <= 1e-9:  # NaN is close to nothing

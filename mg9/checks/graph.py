@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mg9.checks import CheckFailed, Local, register
+from mg9.checks import CheckFailed, Local, WrongKind, register
 from mg9.checks.tools import KNOWN, Neighbors, expect_close, expect_tensor, known_crystals, neighbors
 
 
@@ -72,7 +72,7 @@ def holds_shells(student: Local, rng: np.random.Generator, function: Callable, c
     i, distance = c.edge_index[1][order], c.distance[order]
     keep = expect_tensor(student.call(function, i, distance, k), (len(distance),), "the mask keep")
     if keep.dtype != torch.bool:
-        raise CheckFailed("the mask keep should hold True and False", expected="torch.bool", got=keep.dtype)
+        raise WrongKind("the mask keep should hold True and False", expected="torch.bool", got=keep.dtype)
     for atom in range(len(c.z)):
         own = distance[i == atom]
         last = own.sort().values[min(k, len(own)) - 1]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mg9.checks import CheckFailed
+from mg9.checks import CheckFailed, WrongKind
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -67,9 +67,9 @@ def expect_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
     """The value, if it is a tensor (or array) of that shape with finite numbers; otherwise `CheckFailed`
     in words."""
     if value is None:
-        raise CheckFailed(f"{what} is None: is the return statement missing?")
+        raise WrongKind(f"{what} is None: is the return statement missing?")
     if not isinstance(value, (Tensor, np.ndarray)):
-        raise CheckFailed(
+        raise WrongKind(
             f"{what} should be a tensor", expected=f"a tensor of shape {shape}", got=type(value).__name__
         )
     value = torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value).detach()
@@ -93,10 +93,17 @@ def expect_numbers(value: Any, n: int, what: str) -> np.ndarray:
 
 
 def expect_close(
-    got: Tensor, expected: Tensor, what: str, *, unit: str = "", crystal: str = "", tolerance: float = 1e-8
+    got: Tensor,
+    expected: Tensor,
+    what: str,
+    *,
+    unit: str = "",
+    crystal: str = "",
+    tolerance: float = 1e-8,
+    cause: str | None = None,
 ) -> float:
     """The largest difference, if it is within the tolerance; otherwise `CheckFailed` with the worst
-    entry."""
+    entry. `cause` takes the place of the check's usual one."""
     if got.dtype in (torch.float32, torch.float16):
         tolerance = max(tolerance, 1e-5)  # right, in single precision
     difference = (got.to(torch.float64) - expected.to(torch.float64)).abs()
@@ -109,6 +116,7 @@ def expect_close(
             crystal=crystal,
             expected=f"{float(expected[at]):.6g} {unit}".strip(),
             got=f"{float(got[at]):.6g} {unit}".strip(),
+            cause=cause,
         )
     return worst
 
