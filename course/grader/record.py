@@ -223,6 +223,6 @@ def said(cell: NotebookNode) -> str:
     """What a graded cell that has run says: the check's line if it holds, the error's message if not."""
     for output in cell.outputs:
         if output.output_type == "error":
-            own = output.ename in ("CheckFailed", "NotRun", "TimeLimit")
+            own = output.ename in ("CheckFailed", "NotRun", "TimeLimit", "Refused", "Error")
             return output.evalue if own else f"{output.ename}: {output.evalue}"
     return "".join(output.text for output in cell.outputs if output.output_type == "stream").strip()
