@@ -229,8 +229,7 @@ class ReleasedMEGNet(nn.Module):
 
     def __init__(self, *, set2set_steps: int = 3) -> None:
         super().__init__()
-        self.basis = GaussianBasis(cutoff=5.0, centers=100)
-        self.basis.beta = 4.0  # 1/Å^2: bumps of width 0.5 Å on centres 0.05 Å apart
+        self.basis = GaussianBasis(cutoff=5.0, centers=100, beta=4.0)  # width 0.5 Å, centres 0.05 Å apart
         self.atoms = nn.Embedding(95, 16)
         self.register_buffer("seen", torch.ones(95, dtype=torch.bool))
         F = self.width

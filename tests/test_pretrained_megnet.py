@@ -15,8 +15,9 @@ from pymatgen.core import Structure
 from released_megnet import Released
 
 from mg9 import data
-from mg9.a_crystal import batch_graphs, crystal_graph, radius_graph
+from mg9.a_crystal import crystal_graph, radius_graph
 from mg9.a_errors import NoNeighbours, UnknownElement
+from mg9.a_graph import batch_graphs
 from mg9.b_symmetry import symmetry_error
 from mg9.data import cache
 from mg9.pretrained.megnet import FILES, MEGNET, load, read_weights, released, renamed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mg9.a_crystal import batch_graphs
+from mg9.a_graph import batch_graphs
+from mg9.data.cache import ChecksumError
 from mg9.data.store import write_atomically
 
 if TYPE_CHECKING:
@@ -24,6 +26,13 @@ class Property(NamedTuple):
     quantity: str
     unit: str
     from_output: Callable[[Tensor], Tensor] = lambda output: output
+
+
+def verify_content(content: bytes, sha256: str, file: str) -> None:
+    """Errors: `ChecksumError` if these bytes are not the pinned file."""
+    got = hashlib.sha256(content).hexdigest()
+    if got != sha256:
+        raise ChecksumError(f"{file} is not the pinned file: expected sha256 {sha256}, got {got}")
 
 
 def keep(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
