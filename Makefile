@@ -62,7 +62,8 @@ full: sources  ## every notebook at the full training budget; stores what the le
 	MG9_BUDGET=full $(PY) -m pytest $(NBVAL) $(SOLUTIONS)
 
 slides: .venv/.ready  ## the lectures as reveal.js decks in build/slides
-	$(PY) -m nbconvert --to slides --output-dir build/slides $(LECTURES)
+	$(PY) -m nbconvert --to slides --template deck --TemplateExporter.extra_template_basedirs=course \
+	  --output-dir build/slides $(LECTURES)
 
 figures: sources  ## what lectures show and what takes longer than three minutes, into course/figures
 	@for name in $(FIGURES); do $(PY) -m benchmarks.$$name || exit 1; done

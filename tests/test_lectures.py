@@ -4,7 +4,10 @@ What their cells print is held by nbval (make test), which runs them.
 """
 
 import base64
+import html
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -276,7 +279,6 @@ PLANTED = {
 }
 
 
-@pytest.mark.skipif(not (ROOT / "lectures" / TAKEN).exists(), reason="no such lecture yet")
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_fault_is_found(plant):
     notebook = read(ROOT / "lectures" / TAKEN)
@@ -286,7 +288,6 @@ def test_a_planted_fault_is_found(plant):
     assert any(re.search(PLANTED[plant], problem) for problem in found), found
 
 
-@pytest.mark.skipif(not (ROOT / "lectures" / TAKEN).exists(), reason="no such lecture yet")
 def test_a_lecture_that_no_slide_lists_is_found():
     notebook = read(ROOT / "lectures" / TAKEN)
     assert "no slide of slides.toml lists it" in missing_slides(notebook, "X_unknown.ipynb")
@@ -344,3 +345,18 @@ def test_a_quotation_has_value_data_size_split_and_source():
     for part in ("0.039 eV/atom", "46,744 crystals", "28,046 training", "60/20/20", "xie2018cgcnn, Table I"):
         assert part in line
     assert QUOTED.fullmatch(line)
+
+
+def test_a_deck_has_its_slides_answers_and_alternative_texts(tmp_path):
+    recipe = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    options = re.search(r"nbconvert (--to slides .*?) --output-dir", recipe)[1].split()
+    lecture = ROOT / "lectures" / "Z_nanoindentation.ipynb"
+    command = [sys.executable, "-m", "nbconvert", *options, "--output-dir", str(tmp_path), str(lecture)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    deck = next(tmp_path.glob("*.html")).read_text()
+    notebook = read(lecture)
+    assert deck.count("<details>") == sum(text_of(cell).count("<details>") for cell in notebook.cells)
+    for cell in notebook.cells:
+        for output in pictures(cell):
+            assert f'alt="{html.escape(output.metadata["image/png"]["alt"], quote=False)}"' in deck
+    assert deck.count("<section") > 10
