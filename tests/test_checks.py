@@ -1001,6 +1001,22 @@ def test_a_split_that_holds_no_family_out_fails(formulas, case):
         check("split.chemistry", formulas, *make(formulas))
 
 
+def test_formulas_sorted_to_suit_a_random_split_are_refused(formulas):
+    """The course's own formulas, but every row of the test part is called an oxide."""
+    split = splits.random_split(len(formulas))
+    is_oxide = [splits.chemistry_family(formula) == "oxide" for formula in formulas]
+    oxides = [f for f, yes in zip(formulas, is_oxide, strict=True) if yes]
+    rest = [f for f, yes in zip(formulas, is_oxide, strict=True) if not yes]
+    wanted, spare = np.zeros(len(formulas), dtype=bool), oxides[len(split.test) :]
+    wanted[split.test] = True
+    others = iter([*rest, *spare])
+    sorted_to_suit = [oxides.pop(0) if yes else next(others) for yes in wanted]
+    with pytest.raises(CheckFailed, match="not the formulas of the course's table in its order"):
+        check("split.chemistry", sorted_to_suit, *parts(split))
+    shuffled = list(labelled().table.sample(frac=1, random_state=0)["formula"])
+    check("split.chemistry", shuffled, *parts(splits.family_split(shuffled)))
+
+
 TARGETS = {"formation_energy": "formation_energy_per_atom", "band_gap": "band_gap"}
 
 

@@ -21,6 +21,7 @@ from course.grader.build import build
 from course.grader.execution import Terms
 from course.grader.form import read_source
 from course.grader.grading import grade_class, read_class
+from course.grader.sandbox import refuse_without_sandbox
 
 from .corpus import TARGET, Attack, deserved, read_corpus, write_class
 from .traps import Traps
@@ -113,7 +114,7 @@ def judge(outcome: Outcome, source: object, out: Path) -> None:
         if verdict in ("not graded", "not recorded") or (attack.verdict and verdict != attack.verdict):
             outcome.fault(attack.name, f"verdict {verdict!r} ({row['says']}) instead of {attack.verdict!r}")
         for name, (least, most) in deserved(attack, source).items():
-            got = float(row[name] or 0)
+            got = float(row.get(name) or 0)
             outcome.undeserved += max(0.0, got - most)
             outcome.lost += max(0.0, least - got)
             if not least <= got <= most:
@@ -126,7 +127,8 @@ def judge(outcome: Outcome, source: object, out: Path) -> None:
 
 def grade_folder(root: str, assignment: str, submitted: str, out: str, seed: str, jobs: str) -> None:
     """What the grader's own process does: a class as an instructor grades it, with short limits."""
-    seconds = SECONDS if assignment == TARGET else 60
-    terms = Terms(False, int(seed), seconds, 10 * seconds)
+    refuse_without_sandbox()
+    seconds = SECONDS if assignment == TARGET else 120
+    terms = Terms(seed=int(seed), cell_seconds=seconds, total_seconds=10 * seconds, call_seconds=seconds)
     the_class = read_class(Path(root), assignment, Path(submitted))
     grade_class(Path(root), the_class, Path(out), terms, jobs=int(jobs))

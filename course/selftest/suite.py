@@ -24,7 +24,6 @@ from course.demo.classroom import answers_of, fill
 from course.grader.execution import Run, Terms, grade
 from course.grader.form import FormError, Question, grade_id, questions, read_source
 from course.grader.ingest import Submission
-from course.grader.record import said
 from course.grader.restore import restore
 
 from .slices import Slices
@@ -213,8 +212,8 @@ def _judge_mutants(table: Table, suite: Suite, run: Run, expected: dict[str, tup
 
 def result(run: Run, name: str) -> tuple[bool, str]:
     """Whether the graded cell `name` holds, and what its check said."""
-    (cell,) = [cell for cell in run.notebook.cells if grade_id(cell) == name]
-    return not any(output.output_type == "error" for output in cell.outputs), said(cell)
+    found = run.results[name]
+    return found.state == "passed", found.message()
 
 
 def _wrong(run: Run, asked: list[Question], *, points: bool) -> Iterator[str]:
