@@ -132,7 +132,7 @@ def errors_by_family(
     bars = ax.barh(names, [errors[name] for name in names], color=BLUE)
     for name, bar in zip(names, bars, strict=True):
         if name == held_out:
-            bar.set(color=VERMILLION, hatch="//", edgecolor="white", label=f"{held_out}: held out")
+            bar.set(facecolor=VERMILLION, hatch="//", edgecolor="white", label=f"{held_out}: held out")
     ax.bar_label(bars, fmt="%.2f", padding=3)
     ax.set(xlabel=f"mean absolute error ({unit})", xlim=(0, 1.15 * max(errors.values())))
     if held_out in errors:

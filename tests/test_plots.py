@@ -59,6 +59,7 @@ def test_errors_by_family_has_the_longest_bar_on_top_and_marks_the_held_out_one(
     hatched = [bool(bar.get_hatch()) for bar in ax.patches]
     assert hatched == [False, False, True], "the held-out family differs in more than its colour"
     assert len({bar.get_facecolor() for bar in ax.patches}) == 2
+    assert ax.patches[2].get_hatchcolor() != ax.patches[2].get_facecolor(), "a hatch that nobody sees"
     assert "eV/atom" in ax.get_xlabel() and texts(ax.get_legend()) == ["oxide: held out"]
     assert {"0.50", "0.10", "0.25"} <= {text.get_text() for text in ax.texts}
     assert ax.get_xlim()[1] > 0.5, "room for the number of the longest bar"
