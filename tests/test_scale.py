@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from waves import run
@@ -19,50 +21,43 @@ STUDENTS = 12
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A course, a class, and what each deserves; graded serially."""
+    """A course and a class; `place.deserved` is what each student's answer earns."""
     place = tmp_path_factory.mktemp("scale")
     scale.make_course(place / "course")
     deserved = scale.make_class(place / "course", place / "class", STUDENTS)
-    process = scale.start(place / "course", place / "class", place / "serial", 1)
-    assert process.wait() == 0
-    found = scale.marks(place / "serial")
-    assert {student: sum(points.values()) for student, points in found.items()} == deserved
-    return place
+    assert set(deserved.values()) == {0, 5}
+    return SimpleNamespace(course=place / "course", folder=place / "class", out=place, deserved=deserved)
+
+
+def points(out: Path) -> dict[str, float]:
+    return {student: sum(found.values()) for student, found in scale.marks(out).items()}
 
 
 def test_killed_workers_lose_nothing_and_nothing_is_recorded_twice(place):
     """Two workers, one of them killed again and again; half way the grader itself."""
+    out, chance = place.out / "fire", random.Random(0)
     killed = scale.grade_under_fire(
-        place / "course",
-        place / "class",
-        place / "fire",
-        jobs=2,
-        every=8,
-        students=STUDENTS,
-        chance=random.Random(0),
+        place.course, place.folder, out, jobs=2, every=8, students=STUDENTS, chance=chance
     )
     assert killed > 0
-    assert scale.lines(place / "fire") == scale.lines(place / "serial")
-    assert scale.marks(place / "fire") == scale.marks(place / "serial")
+    assert points(out) == place.deserved
+    assert scale.lines(out) == dict.fromkeys(place.deserved, 1)
 
 
 def test_a_dask_scheduler_gives_the_same_marks(place):
     """With workers in processes of their own, one of which is killed."""
     from distributed import LocalCluster
 
+    chosen = {student: place.deserved[student] for student in list(place.deserved)[:5]}
+    for student in chosen:
+        shutil.copytree(place.folder / student, place.out / "some" / student)
+    arguments = ["--root", place.course, "grade", place.out / "some", "--out", place.out / "dask"]
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        chosen = sorted((place / "class").iterdir())[:5]
-        for student in chosen:
-            shutil.copytree(student, place / "some" / student.name)
         next(iter(cluster.workers.values())).process.process.kill()
-        code, printed = run(
-            *("--root", place / "course", "grade", place / "some", "--out", place / "dask"),
-            *("--seed", 1, "--scheduler", cluster.scheduler_address),
-        )
+        code, printed = run(*arguments, "--scheduler", cluster.scheduler_address)
     assert code == 0, printed
-    serial = scale.marks(place / "serial")
-    assert scale.marks(place / "dask") == {student.name: serial[student.name] for student in chosen}
-    assert set(scale.lines(place / "dask").values()) == {1}
+    assert points(place.out / "dask") == chosen
+    assert scale.lines(place.out / "dask") == dict.fromkeys(chosen, 1)
 
 
 class Deadly:
@@ -83,7 +78,7 @@ def test_a_submission_that_kills_its_worker_is_given_up_after_three(root):
 
 def test_no_scheduler_is_refused_in_words(place):
     code, printed = run(
-        *("--root", place / "course", "grade", place / "class", "--out", place / "none"),
+        *("--root", place.course, "grade", place.folder, "--out", place.out / "none"),
         *("--scheduler", "tcp://127.0.0.1:9"),
     )
     assert code == 2 and "no Dask scheduler answers at tcp://127.0.0.1:9" in printed

@@ -82,7 +82,8 @@ def grade_class(
             what = ", ".join(f"{count} {reason}" for reason, count in kinds.items()) or "nothing new"
             print(f"to grade: {what}; {len(runnable) - len(to_run)} are graded already", file=sys.stderr)
         done = on_dask(to_run, terms, scheduler) if scheduler else here(to_run, terms, jobs)
-        bar = tqdm(done, total=len(to_run), unit="student", desc=the_class.assignment, file=sys.stderr)
+        about = {"total": len(to_run), "unit": "student", "desc": the_class.assignment, "file": sys.stderr}
+        bar = tqdm(done, **about, disable=not to_run)
         for submission, run in bar:
             with _not_now():
                 _record(record, submission, run, terms)

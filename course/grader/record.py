@@ -216,7 +216,8 @@ def _kept(result: Result) -> dict:
 
 def _lasting(terms: dict) -> dict:
     """Terms that a mark may depend on: not the number of threads, which follows from the machine."""
-    return {key: value for key, value in terms.items() if key != "threads"}
+    kept = {key: value for key, value in json.loads(json.dumps(terms)).items() if key != "threads"}
+    return {key: _lasting(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def said(cell: NotebookNode) -> str:
