@@ -214,6 +214,7 @@ def test_a_dot_of_a_parity_plot_is_where_it_belongs():
     x, y = zip(*((float(a["cx"]), float(a["cy"])) for tag, a in tags if tag == "circle"), strict=True)
     ends = next(a for tag, a in tags if tag == "line")
     assert x[0] < x[1] < x[2] and y[0] > y[1] > y[2]
+    assert x[0] == float(ends["x1"]) and y[0] < float(ends["y1"])  # predicted too high: above the diagonal
     assert x[1] == pytest.approx((float(ends["x1"]) + float(ends["x2"])) / 2)
     assert y[1] == pytest.approx((float(ends["y1"]) + float(ends["y2"])) / 2)
 
