@@ -119,7 +119,7 @@ class Record:
             "handed_in": submission.timestamp,
             "exercise": self.print,
             "terms": asdict(terms),
-            "sandboxed": bool(run and getattr(run, "sandboxed", False)),
+            "sandboxed": bool(run and run.sandboxed),
             "seconds": round(run.seconds, 1) if run else 0,
             "results": [_kept(result) for result in run.results.values()] if run else [],
             "raised": raised(run.notebook) if run else [],
@@ -156,6 +156,8 @@ class Record:
                 notes.append(f"the marks are those of the file graded before, on {of['time'][:10]}")
             if marks and of["exercise"] != exercise:
                 notes.append(f"graded with another version of {assignment}: grade it again")
+            if marks and not of["sandboxed"]:
+                notes.append("graded without a sandbox")
             late = policy.of(student, of["handed_in"]) if marks else Lateness()
             errors = tuple(of["raised"]) if marks else ()
             rows.append(
