@@ -1,7 +1,7 @@
 """Grade a class while its worker processes are killed at random, and compare with a serial run.
 
     python -m benchmarks.scale                  # 200 submissions, several minutes on two cores
-    python -m benchmarks.scale --students 24 --jobs 2 --every 5
+    python -m benchmarks.scale --students 24 --every 5
 
 The submissions are synthetic (numpy only, two questions, one of them hidden), in a temporary folder. Half way
 through, the grading process itself is killed, and the same command goes on. It prints how many marks are
@@ -11,6 +11,7 @@ lost, doubled, or differ from the serial run, all of which should be 0; exits wi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import signal
@@ -105,20 +106,21 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def grade_under_fire(
-    root: Path, folder: Path, out: Path, *, jobs: int, every: float, students: int, chance: random.Random
+    root: Path, folder: Path, out: Path, *, jobs: int, every: int, students: int, chance: random.Random
 ) -> int:
-    """Grade; kill a worker every so many seconds, and half way the grader. Returns how many were killed."""
-    process, killed, last, halved = start(root, folder, out, jobs), 0, time.monotonic(), False
+    """Grade; kill a worker after every so many submissions, and half way the grader. Returns the kills."""
+    process, killed, last, halved = start(root, folder, out, jobs), 0, 0, False
     while process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(chance.uniform(0.05, 0.5))  # so that it strikes at any moment of the next submissions
         if not halved and recorded(out) >= students // 2:
             process.send_signal(signal.SIGKILL)
             process.wait()
             process, halved = start(root, folder, out, jobs), True
         there = workers(process)
-        if there and time.monotonic() - last > every * chance.uniform(0.5, 1.5):
-            chance.choice(there).kill()
-            killed, last = killed + 1, time.monotonic()
+        if there and recorded(out) >= last + every:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                chance.choice(there).kill()
+                killed, last = killed + 1, recorded(out)
     return killed
 
 
@@ -139,7 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--students", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--every", type=float, default=15, help="seconds from one kill to the next, about")
+    parser.add_argument("--every", type=int, default=8, help="submissions from one kill to the next")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mg9-scale-") as scratch:
         place = Path(scratch)

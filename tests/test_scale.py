@@ -37,9 +37,9 @@ def test_killed_workers_lose_nothing_and_nothing_is_recorded_twice(place):
     """Two workers, one of them killed again and again; half way the grader itself."""
     out, chance = place.out / "fire", random.Random(0)
     killed = scale.grade_under_fire(
-        place.course, place.folder, out, jobs=2, every=8, students=STUDENTS, chance=chance
+        place.course, place.folder, out, jobs=2, every=3, students=STUDENTS, chance=chance
     )
-    assert killed > 0
+    assert killed >= 2
     assert points(out) == place.deserved
     assert scale.lines(out) == dict.fromkeys(place.deserved, 1)
 
