@@ -1,0 +1,104 @@
+"""Hidden checks of the assignment "schnet": the visible statements again, on values, graphs and clusters
+drawn from the seed, and the trained network on clusters that it never saw. Students' installations do not
+contain this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from mg9.c_schnet import SlideInteraction
+from mg9.checks import CheckFailed, Local, energies, filters, interaction, register
+from mg9.checks.clusters import COPPER, GOLD, cluster, labelled_clusters
+from mg9.checks.convolution import small_graph
+from mg9.checks.tools import expect_close, expect_tensor
+
+# (eV/atom, eV/Å): twice the median of five seeds of the reference; `python -m benchmarks.schnet_threshold`.
+LARGEST_ERROR = {"full": (0.10, 0.30), "tiny": (0.20, 0.60)}
+
+
+@register(
+    "hidden.schnet.functions",
+    slide=13,
+    outcome=2,
+    cause="a number that should be an argument: the cutoff, or how many centres",
+)
+def functions(
+    student: Local, rng: np.random.Generator, softplus: Callable, basis: Callable, envelope: Callable
+) -> str:
+    filters.holds_softplus(student, softplus, torch.from_numpy(rng.normal(scale=4, size=20)))
+    for _ in range(2):
+        cutoff, centers = float(rng.uniform(3, 8)), int(rng.integers(8, 60))
+        r = torch.from_numpy(rng.uniform(0.4, cutoff, size=12))
+        filters.holds_basis(student, basis, r, cutoff, centers)
+        filters.holds_envelope(student, envelope, cutoff)
+    return "other numbers, two other cutoffs"
+
+
+@register(
+    "hidden.schnet.interaction", slide=14, outcome=2, cause="x_i + sum over j of x_j * W(r_ij), nothing else"
+)
+def interaction_values(student: Local, rng: np.random.Generator, cls: type) -> str:
+    layer, reference = (
+        interaction.interaction(student, cls),
+        SlideInteraction(features=filters.F, edge_features=filters.K),
+    )
+    own = filters.reference_filter()
+    names = {"filter.layers.0": "first", "filter.layers.2": "second"}
+    reference.double().load_state_dict(
+        {f"{k}.{part}": own[f"{name}.{part}"] for k, name in names.items() for part in ("weight", "bias")}
+    )
+    for atoms in (2, 5, 9):
+        v, u, edge_index = small_graph(rng, atoms=atoms, edges=6 * atoms)
+        f, weight = torch.from_numpy(rng.uniform(size=len(u))), torch.from_numpy(rng.normal(size=v.shape))
+        got = expect_tensor(student.call(layer, v, u, f, edge_index), v.shape, "x'")
+        with torch.no_grad():
+            wanted = reference(v, u, f, edge_index)
+        expect_close(got, wanted, "with the reference weights x' has another value")
+        slopes = student.vjp(layer, (v, u, f, edge_index), weight)
+        truth = Local().vjp(reference, (v, u, f, edge_index), weight)
+        for name, one, other in zip(("x", "u", "the envelope"), slopes, truth, strict=False):
+            if one is None:
+                raise CheckFailed(f"no gradient flows back to {name}: is there a detach or numpy?")
+            expect_close(one, other, f"the gradient with respect to {name} differs")
+    return "values and gradients agree with the reference weights on three random graphs"
+
+
+@register(
+    "hidden.schnet.energy", slide=14, outcome=2, cause="a layer above depends on how the cluster is described"
+)
+def energy(
+    student: Local, rng: np.random.Generator, readout: Callable, energy: Callable, forces: Callable
+) -> str:
+    interaction.holds_readout(student, rng, readout, [int(n) for n in rng.integers(1, 12, size=6)])
+    for atoms in (4, 7):
+        energies.holds_energy(student, rng, energy, *cluster(rng, atoms))
+    energies.holds_forces(student, rng, energy, forces, *cluster(rng, 4))
+    z = rng.permutation([COPPER, GOLD, GOLD])
+    energies.holds_smooth(student, energy, forces, z, height=float(rng.uniform(2, 3)))
+    return "random clusters: symmetries, copies, forces, and the way across the cutoff"
+
+
+@register(
+    "hidden.schnet.accuracy",
+    slide=16,
+    outcome=2,
+    cause="a layer that passes its check but does not learn, or forces with another sign in the loss",
+)
+def accuracy(student: Local, rng: np.random.Generator, energy: Callable, forces: Callable) -> str:
+    clusters = labelled_clusters(40, seed=int(rng.integers(10**6, 2**31)))
+    of_energy, of_forces = energies.errors(student, energy, forces, clusters)
+    budget = getattr(student, "budget", os.environ.get("MG9_BUDGET", "full"))
+    largest = LARGEST_ERROR[budget]
+    for what, got, most, unit in (
+        ("energies", of_energy, largest[0], "eV/atom"),
+        ("forces", of_forces, largest[1], "eV/Å"),
+    ):
+        if not got <= most:
+            what = f"the {what} of new clusters are predicted too badly"
+            raise CheckFailed(what, expected=f"MAE of at most {most:.2f} {unit}", got=f"{got:.3f} {unit}")
+    return f"on 40 new clusters MAE {of_energy:.3f} eV/atom and {of_forces:.3f} eV/Å"
