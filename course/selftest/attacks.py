@@ -68,6 +68,8 @@ def run_attacks(
     attacks = [a for a in read_corpus(corpus) if a.assignment == assignment and chosen(a)]
     wrong = tomllib.loads((corpus / "answers.toml").read_text(encoding="utf-8"))["wrong"]
     outcome = Outcome(attacks)
+    if not attacks:
+        return outcome
     with tempfile.TemporaryDirectory(prefix="mg9-attacks-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         root, submitted, out = place / "course", place / "submitted", place / "marks"
