@@ -121,6 +121,7 @@ class Kernel:
             socket = zmq.Context.instance().socket(zmq.SUB if name == "iopub" else zmq.DEALER)
             socket.linger, socket.maxmsgsize, socket.rcvhwm = 0, LARGEST[name], 100
             socket.reconnect_ivl = -1  # the student could put another socket in this place
+            socket.sndtimeo = 5000  # ms; without a connection, sending would wait for ever
             if name == "iopub":
                 socket.subscribe(b"")
             socket.connect(f"ipc://{self.sandbox.kernel}/k-{CHANNELS[name]}")
@@ -146,7 +147,7 @@ class Kernel:
         Raises `Dead`; `TimeoutError` if the time is over and it is not to be interrupted (not `patient`).
         """
         shell, iopub = self.sockets["shell"], self.sockets["iopub"]
-        request = self.session.send(shell, kind, content, buffers=buffers)["header"]["msg_id"]
+        request = self._send("shell", kind, content, buffers)
         poller = zmq.Poller()
         poller.register(shell, zmq.POLLIN)
         poller.register(iopub, zmq.POLLIN)
@@ -180,11 +181,20 @@ class Kernel:
                 if late and told == TOLD:
                     raise Dead(f"it did not stop when its time was over ({seconds:.0f} s)")
                 if late:
-                    self.session.send(self.sockets["control"], "interrupt_request", {})
+                    self._send("control", "interrupt_request", {})
                     told, until = told + 1, time.monotonic() + GRACE
         finally:
             self.spent += counted(time.monotonic() - began, self.sandbox.cpu_seconds() - cpu)
         return reply, told > 0
+
+    def _send(self, channel: str, kind: str, content: dict, buffers: list[bytes] | None = None) -> str:
+        """Send one message; returns its id. Raises `Dead` if the student's process has broken the line."""
+        try:
+            return self.session.send(self.sockets[channel], kind, content, buffers=buffers)["header"][
+                "msg_id"
+            ]
+        except zmq.Again:
+            raise Dead("its connection to the grader was broken") from None
 
     def _receive(self, socket: zmq.Socket) -> dict | None:
         """One message of the kernel; None for what is no message of Jupyter's."""
