@@ -291,6 +291,8 @@ WITNESSES = {  # what a model must not see, and the one action that shows it
     "permutation": lambda one: one[0].specie.Z,
     "wrap": lambda one: np.abs(np.floor(one.frac_coords)).sum(),
     "supercell": lambda one: len(one),
+    "reflection": lambda one: np.linalg.det(one.lattice.matrix) / one.volume,
+    "another cell": lambda one: one.lattice.a + one.lattice.b + one.lattice.c,
 }
 
 
