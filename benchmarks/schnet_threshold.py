@@ -7,6 +7,8 @@ course/hidden/schnet.py follows from what this prints.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 from pathlib import Path
 from statistics import median
@@ -48,7 +50,8 @@ def main() -> None:
         os.environ["MG9_BUDGET"] = budget
         found = []
         for seed in range(seeds):
-            names = trained(seed)
+            with contextlib.redirect_stdout(io.StringIO()):
+                names = trained(seed)
             found.append(errors(Local(), names["trained_energy"], names["trained_forces"], clusters))
         for what, values, most in zip(("eV/atom", "eV/Å"), zip(*found, strict=True), bound, strict=True):
             told = f"{min(values):.4f} to {max(values):.4f}, median {median(values):.4f}"
