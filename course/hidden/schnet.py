@@ -100,5 +100,5 @@ def accuracy(student: Local, rng: np.random.Generator, energy: Callable, forces:
     ):
         if not got <= most:
             what = f"the {what} of new clusters are predicted too badly"
-            raise CheckFailed(what, expected=f"MAE of at most {most:.2f} {unit}", got=f"{got:.3f} {unit}")
+            raise CheckFailed(what, expected=f"MAE of at most {most:.3f} {unit}", got=f"{got:.3f} {unit}")
     return f"on 40 new clusters MAE {of_energy:.3f} eV/atom and {of_forces:.3f} eV/Å"
