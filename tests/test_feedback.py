@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waves import RIGHT
 
@@ -228,6 +228,8 @@ ANY = st.recursive(
 )
 
 
+# A busy machine is no reason to fail.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     figure=ANY
     | st.fixed_dictionaries(

@@ -190,7 +190,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(cells=st.lists(JSON, max_size=5), changes=st.dictionaries(st.integers(0, 9), JSON, max_size=3))
 def test_any_json_becomes_a_verdict_or_a_notebook_that_can_be_written(root, tmp_path, cells, changes):
     """Arbitrary cells among those of the assignment: no exception, graded cells as the course wrote them."""
