@@ -153,8 +153,8 @@ def _variance_one(linear: nn.Linear, atoms: nn.Module) -> nn.Linear:
     """`linear` with weights such that its outputs start with variance one over the elements (slide 20).
 
     torch's own start expects inputs that are all of order one; a one-hot row has a single one, its features
-    start at 0.06 and learn slowly. The price is paid by elements that training does not show: their weights
-    stay as large as they started. `python -m benchmarks.evaluation` measures it on held-out oxides.
+    start at 0.06 and learn slowly. Elements that training does not show keep the weights that they started
+    with: `python -m benchmarks.evaluation` measures held-out oxides with both starts.
     """
     with torch.no_grad():
         length = atoms(torch.arange(1, N_ELEMENTS + 1)).norm(dim=1).mean()
