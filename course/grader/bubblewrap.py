@@ -51,7 +51,8 @@ def command(
     and `alone` says that no control group holds the memory."""
     inner = ["prlimit", "--core=0", f"--nproc={limits.processes}", f"--nofile={limits.files}"]
     inner += [f"--fsize={limits.disk_mb * 2**20}", f"--cpu={limits.cpu_seconds}"]
-    inner += [f"--as={limits.memory_mb * 2**20 + ADDRESSES}"] if alone else []
+    memory = limits.memory_mb * 2**20
+    inner += [f"--data={memory}", f"--as={memory + ADDRESSES}"] if alone else []
     inner += ["--", *program]
     words = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--new-session"]
     words += ["--unshare-cgroup-try", "--die-with-parent", "--hostname", "grader", "--clearenv"]

@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _grading(command)
     command.set_defaults(run=demo)
+    command = commands.add_parser("doctor", help="try the sandbox: which of its limits hold here")
+    command.set_defaults(run=doctor)
     selftest.add(commands)
     return parser
 
@@ -146,6 +148,13 @@ def grade(options: argparse.Namespace) -> int:
         return dry_run(the_class, terms)
     how = {"jobs": options.jobs, "scheduler": options.scheduler, "again": options.again}
     return int(grade_class(options.root, the_class, out, terms, **how) > 0)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`mg9-course doctor`."""
+    from .doctor import doctor
+
+    return doctor()
 
 
 def demo(options: argparse.Namespace) -> int:
