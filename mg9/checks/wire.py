@@ -227,7 +227,7 @@ class _Reader(_Limits):
         if type(name) is not str or name not in ARRAYS:
             raise CannotCross("not a value that was encoded: a type of numbers")
         if name == "bool":  # any byte but 0 is True; NumPy would keep the byte
-            return self.raw(np.dtype("uint8"), shape, number) != 0
+            return self.raw(np.dtype("uint8"), shape, number).astype(bool)
         return self.raw(np.dtype(name).newbyteorder("<"), shape, number).astype(name)
 
     def tensor(self, name: str, shape: list, number: int) -> Any:

@@ -1,0 +1,143 @@
+"""The sandbox: every limit is tried by a real program in a real one, and its absence is noticed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sandboxes import needs_sandbox
+
+from course.grader import bubblewrap, doctor
+from course.grader.bubblewrap import Limits, Place
+from course.grader.groups import Group
+from course.grader.probes import PROBES, SMALL
+from course.grader.sandbox import Sandbox, run
+
+pytestmark = needs_sandbox
+BY_NAME = {probe.name: probe for probe in PROBES}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_limit_holds(name):
+    assert doctor.held(BY_NAME[name]) == ""
+
+
+def without(*words: str):
+    """`command` with these words of bubblewrap's taken out."""
+    complete = bubblewrap.command
+
+    def command(*arguments, **named):
+        return [word for word in complete(*arguments, **named) if word not in words]
+
+    return command
+
+
+def test_a_network_would_be_noticed(monkeypatch):
+    monkeypatch.setattr("course.grader.sandbox.command", without("--unshare-net"))
+    assert "127.0.0.1" in doctor.held(BY_NAME["network"])
+
+
+def test_a_mount_too_many_would_be_noticed(monkeypatch):
+    tests = str(Path(__file__).parent)
+    complete = bubblewrap._environment
+    monkeypatch.setattr(bubblewrap, "_environment", lambda: [*complete(), "--ro-bind", tests, tests])
+    assert tests in doctor.held(BY_NAME["files"])
+
+
+def test_a_module_that_is_not_masked_would_be_noticed():
+    assert "mg9.d_cgcnn" in doctor.held(BY_NAME["masked modules"], Place())
+
+
+GENEROUS = {
+    "memory": {"memory_mb": 2000},
+    "processes": {"processes": 1000},
+    "open files": {"files": 1000},
+    "disk": {"disk_mb": 100},
+}
+
+
+@pytest.mark.parametrize("name", GENEROUS)
+def test_a_limit_that_is_too_generous_would_be_noticed(name):
+    probe = replace(BY_NAME[name], limits=replace(BY_NAME[name].limits, **GENEROUS[name]))
+    assert doctor.held(probe)
+
+
+def test_nothing_outlives_a_sandbox_or_the_grader():
+    assert doctor.ends_with_all() == "" and doctor.ends_with_us() == ""
+
+
+def test_a_process_that_outlives_would_be_noticed(monkeypatch):
+    monkeypatch.setattr("course.grader.sandbox.command", without("--unshare-pid", "--die-with-parent"))
+    monkeypatch.setattr(Group, "make", lambda *_: None)
+    left = doctor.ends_with_all()
+    assert "is still there" in left
+    os.kill(int(left.split()[1]), 9)
+
+
+def test_compiled_answers_are_not_seen_either():
+    """A .pyc that appears beside a masked module, before or while the sandbox runs."""
+    cache = bubblewrap.PACKAGE / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    program = f"import os; print(os.path.exists({str(cache)!r}), 'mg9' in {str(cache)!r})"
+    assert run([sys.executable, "-c", program], SMALL, doctor.MASK, 30) == (0, "False True\n")
+
+
+def test_the_masked_module_says_why_it_is_not_there():
+    code, printed = run([sys.executable, "-c", "import mg9.pretrained.cgcnn"], SMALL, doctor.MASK, 30)
+    assert code == 1 and "mg9.pretrained is not there while the work is graded" in printed
+
+
+def test_variables_are_an_allow_list(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "secret")
+    program = "import os; print(sorted(os.environ))"
+    _, printed = run([sys.executable, "-c", program], SMALL, Place(variables=(("MG9_BUDGET", "tiny"),)), 30)
+    assert "A_TOKEN" not in printed and "MG9_BUDGET" in printed and "LD_LIBRARY_PATH" not in printed
+
+
+def test_out_of_memory_is_told_as_such():
+    sandbox = Sandbox([sys.executable, "-c", "b'x' * 10**9"], replace(SMALL, memory_mb=200), Place())
+    sandbox.process.wait(60)
+    why = sandbox.end()
+    sandbox.kill()
+    assert "more memory than it may use" in why or not sandbox.group
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes control groups here")
+def test_groups_are_removed():
+    group = Group.make("mg9-0-test", 100, 10, 1)
+    if group is None:
+        pytest.skip("no control group can be made here")
+    process = subprocess.Popen(group.entering(["sleep", "60"]))
+    while str(process.pid) not in (group.folders[0] / "cgroup.procs").read_text():
+        assert process.poll() is None
+    group.remove()
+    assert process.wait(10) == -9 and not any(folder.exists() for folder in group.folders)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has one user")
+def test_every_sandbox_has_a_user_of_its_own():
+    both = [Sandbox(["sleep", "5"], Limits(), Place()) for _ in range(2)]
+    users = {sandbox.user for sandbox in both}
+    for sandbox in both:
+        sandbox.kill()
+    assert len(users) == 2 and 0 not in users
+
+
+def test_the_doctor_says_what_holds(capsys):
+    assert doctor.doctor() == 0
+    printed = capsys.readouterr().out
+    assert all(f"holds           {name}" in printed for name in BY_NAME) and "No faults." in printed
+
+
+def test_without_bubblewrap_the_grader_refuses(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    environment = os.environ | {"PATH": str(programs)}
+    for words in (["doctor"], ["grade", str(tmp_path), "--assignment", "cgcnn"]):
+        command = [sys.executable, "-m", "course.grader.cli", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == (1 if words == ["doctor"] else 2)
+        assert "install the package bubblewrap" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
