@@ -9,8 +9,8 @@ of the batches. The epoch is chosen on the validation part; nothing is chosen on
     fluorides trained   oxides without F are the test part, the 53 crystals with O and F are in training
 
 Measures what `benchmarks/evaluation.csv` does not have yet, a split at a time, so that it can be stopped and
-go on; then prints the tables, writes them into the README, and draws course/figures/held_out.png. With the file
-as committed it measures nothing. To measure a model again, delete its lines.
+go on; then prints the tables, writes them into the README, and draws course/figures/held_out.png. With the
+file as committed it measures nothing. To measure a model again, delete its lines.
 """
 
 from __future__ import annotations
