@@ -20,7 +20,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sources test full slides figures build lock bench lint format clean
+.PHONY: help setup sandbox demo sources test full slides figures build lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,13 +47,23 @@ setup: .venv/.ready  ## make .venv with the versions of requirements.lock
 	$(PY) -m pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/.ready  ## grade the small class that comes with the course
+sandbox:  # what students' code is run in; without it the grader refuses
+	@command -v bwrap >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "make: no bubblewrap; installing it" >&2; \
+	    apt-get update -qq && apt-get install -qq -y bubblewrap; \
+	  else \
+	    echo "make: students' code needs a sandbox: install the package bubblewrap" \
+	      "(Debian, Ubuntu: sudo apt-get install bubblewrap); .venv/bin/mg9-course doctor says what holds" >&2; \
+	  fi; }
+
+demo: .venv/.ready sandbox  ## grade the small class that comes with the course
 	.venv/bin/mg9-course demo
 
 sources: .venv/.ready  ## bring the released archives that tests compare with (120 MB, once)
 	@$(PY) tests/pinned.py
 
-test: sources  ## style, tests, and every notebook at a tiny training budget
+test: sources sandbox  ## style, tests, and every notebook at a tiny training budget
 	$(LINT)
 	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) tests $(LECTURES) $(SOLUTIONS)
 
