@@ -76,7 +76,7 @@ def run_attacks(
         source = corpus if assignment == TARGET else ROOT
         shutil.copytree(source / "solutions" / assignment, root / "solutions" / assignment)
         build(root, assignment)
-        watched = [root, submitted, ROOT / "mg9", ROOT / "course", ROOT / "solutions", ROOT / "tests"]
+        watched = [root, submitted, ROOT / "mg9", ROOT / "course", ROOT / "solutions"]
         traps = Traps(place)
         places = {
             "CANARY": traps.canary, "HOME": traps.home, "PORT": traps.port, "WORD": traps.word,

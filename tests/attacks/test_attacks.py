@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from course.grader.form import FormError
+from course.grader.build import build
+from course.grader.form import FormError, read_source
+from course.selftest.attacks import run_attacks
 from course.selftest.corpus import Attack, deserved, read_corpus
 from course.selftest.traps import Traps
 
@@ -97,8 +101,6 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path):
     )
     with pytest.raises(FormError, match="two attacks are called a"):
         read_corpus(tmp_path)
-    from course.grader.form import read_source
-
     with pytest.raises(FormError, match="earns nothing-check, which is not graded"):
         deserved(Attack("a", "b", earns=("nothing-check",)), read_source(HERE, "target"))
 
@@ -170,3 +172,26 @@ def test_the_ears_are_free_again(tmp_path):
     traps.close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", traps.port), timeout=2)
+
+
+@pytest.mark.parametrize("assignment", sorted({attack.assignment for attack in ATTACKS}))
+def test_the_attacks_gain_nothing(assignment):
+    """Each is graded as an instructor grades it; nobody gains or loses a point, and no trap springs."""
+    outcome = run_attacks(assignment=assignment)
+    print(outcome)
+    assert (outcome.undeserved, outcome.lost, outcome.aborted) == (0, 0, False), str(outcome)
+    assert not outcome.faults, str(outcome)
+
+
+def test_without_bubblewrap_the_grader_refuses(tmp_path):
+    """Nothing is run and nothing is written; only --unsandboxed, which each mark tells, would go on."""
+    root = tmp_path / "course"
+    shutil.copytree(HERE / "solutions", root / "solutions")
+    build(root, "target")
+    place = tmp_path / "submitted" / "amira" / "target"
+    shutil.copytree(root / "exercises" / "target", place)
+    program = [sys.executable, "-m", "course.grader.cli", "--root", root, "grade", tmp_path / "submitted"]
+    only_python = os.environ | {"PATH": str(Path(sys.executable).parent)}
+    done = subprocess.run([*map(str, program)], env=only_python, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "no sandbox without bwrap" in done.stderr
+    assert not (root / "gradebook").exists()
