@@ -14,7 +14,8 @@ Differs from the paper: layer normalisation in place of batch normalisation, as 
 so that a crystal's prediction does not depend on its batch; 2 + 2 layers of 64 features in place of 4 + 4 of
 256; atoms are learned rows, not the 92-dim table. Its graph of 12 neighbours serves properties, never forces.
 A blind spot: the gates of a node sum to one, so they only weigh its messages against each other. Where all
-bonds of an atom are alike, as in H2O, no angle between them is seen.
+bonds of an atom are alike, as in H2O, no angle between them is seen; where all atoms are alike, as in copper,
+not even a distance is: the stretched crystal has the same value.
 """
 
 from __future__ import annotations

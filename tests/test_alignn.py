@@ -164,6 +164,14 @@ def test_an_angle_between_equal_bonds_is_hidden_by_the_gates():
     assert difference(made(), (1, 1)) < 1e-12
 
 
+def test_a_crystal_of_like_atoms_hides_its_volume():
+    """All messages are one atom's: no weight changes their mean. The authors' network does the same."""
+    iron = Structure(2.87 / 2 * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]), ["Fe"], [[0, 0, 0]])
+    model = made()
+    small, large = (model(crystal_graph(one, dtype=DOUBLE)).item() for one in (iron, stretch(iron, 1.1)))
+    assert small == pytest.approx(large, abs=1e-6)
+
+
 def test_without_bonds_and_in_a_cell_thinner_than_a_bond_there_is_an_answer():
     model = made()
     alone = molecule_graph([18], [[0, 0, 0]], cutoff=5.0, dtype=DOUBLE)
