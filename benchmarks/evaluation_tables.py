@@ -83,8 +83,8 @@ def sentences(found: pd.DataFrame) -> list[str]:
         mine, torchs = map(cell, start.values())
         says.append(
             "Elements that training does not show keep their first weights: with oxides held out, the "
-            f"slide's network gets {mine} eV/atom when atom features start with variance one, {torchs} with torch's "
-            "smaller start."
+            f"slide's network gets {mine} eV/atom when atom features start with variance one, {torchs} "
+            "with torch's smaller start."
         )
     return says
 
