@@ -58,11 +58,11 @@ def command(
     words += ["--unshare-cgroup-try", "--die-with-parent", "--hostname", "grader", "--clearenv"]
     for name, value in _variables(limits, place):
         words += ["--setenv", name, value]
-    words += _environment() + _package(place.mask)
     size = str(limits.disk_mb * 2**20)
     words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
     for folder, most in (("/tmp", size), (HOME, size), (KERNEL, str(2**20))):
         words += ["--perms", "1777", "--size", most, "--tmpfs", folder]
+    words += _environment() + _package(place.mask)  # after /tmp, where the course itself may lie
     words += [*more, "--chdir", HOME, "--remount-ro", "/"]
     if user:
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]

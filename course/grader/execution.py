@@ -67,6 +67,10 @@ class Run:
     sandboxed: bool = False
 
 
+class NoKernel(RuntimeError):
+    """No kernel could be started for a submission; says why."""
+
+
 class _Stopped(RuntimeError):
     """The rest of the notebook is not run; says why."""
 
@@ -81,7 +85,7 @@ def grade(submission: Submission, terms: Terms) -> Run:
     """Run the submission's cells in a sandbox, hold its objects to the checks, and say what came of each.
 
     What a cell prints costs nothing. Raises `NoSandbox` where none can be made and `terms` do not say
-    unsandboxed, and `Dead` if no kernel can be started.
+    unsandboxed, and `NoKernel` if no kernel can be started.
     """
     return _Grading(submission, terms).run()
 
@@ -200,7 +204,11 @@ class _Grading:
             variables = (("MG9_BUDGET", self.terms.budget), ("NBGRADER_EXECUTION", "autograde"))
             place = Place(tuple(marks.get("mask", ())), variables)
             modules = tuple(marks.get("modules", ()))
-            self.current = pool.shared.take(self.terms.limits, place, modules, bare=self.terms.unsandboxed)
+            bare = self.terms.unsandboxed
+            try:
+                self.current = pool.shared.take(self.terms.limits, place, modules, bare=bare)
+            except Dead as end:
+                raise NoKernel(str(end)) from end
             try:
                 for cell, whole in self.ran:
                     again = cell.source if whole else repeatable(cell.source)
