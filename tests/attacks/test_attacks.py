@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -174,11 +175,16 @@ def test_the_ears_are_free_again(tmp_path):
         socket.create_connection(("127.0.0.1", traps.port), timeout=2)
 
 
-@pytest.mark.parametrize("assignment", sorted({attack.assignment for attack in ATTACKS}))
-def test_the_attacks_gain_nothing(assignment):
-    """Each is graded as an instructor grades it; nobody gains or loses a point, and no trap springs."""
-    outcome = run_attacks(assignment=assignment)
-    print(outcome)
+@pytest.mark.parametrize("kind", ["files", "network", "values", "wire"])
+def test_the_attacks_gain_nothing(kind):
+    """Graded as an instructor grades: nobody gains or loses a point, and no trap springs.
+
+    The other kinds take longer: `mg9-course selftest` grades the whole corpus.
+    """
+    told = tomllib.loads((HERE / f"{kind}.toml").read_text(encoding="utf-8"))["attack"]
+    names = {entry["name"] for entry in told}
+    outcome = run_attacks(chosen=lambda attack: attack.name in names)
+    assert len(outcome.attacks) == len(names)
     assert (outcome.undeserved, outcome.lost, outcome.aborted) == (0, 0, False), str(outcome)
     assert not outcome.faults, str(outcome)
 
