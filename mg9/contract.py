@@ -21,6 +21,7 @@ from mg9.c_schnet import MeanSchNet, SchNet, SlideSchNet
 from mg9.d_atoms import LearnedAtoms, OneHotAtoms, PriorAtoms
 from mg9.d_cgcnn import CGCNN, ReleasedCGCNN
 from mg9.d_readout import AttentionReadout, Set2SetReadout, SumReadout
+from mg9.e_alignn import ALIGNN
 from mg9.e_m3gnet import M3GNet, ReleasedM3GNet
 from mg9.e_megnet import MEGNet, ReleasedMEGNet
 
@@ -36,13 +37,16 @@ class Promises:
     make: the model, untrained; it maps a graph or a batch to (B,). cutoff: of its graphs, in Å. extensive: a
     supercell of n cells has n times the value, else the same. smooth: the energy and its slope are continuous
     where an atom enters the cutoff, so that it can be a potential; then its graph is the radius graph, else
-    whole shells. builder: another way to build the graph, from a structure.
+    whole shells. sees_size: a stretch changes the value of every crystal; False where gates that sum to one
+    make a crystal of equal atoms look alike at every lattice constant. builder: another way to build the
+    graph, from a structure.
     """
 
     make: Callable[[], nn.Module]
     cutoff: float = 8.0
     extensive: bool = False
     smooth: bool = False
+    sees_size: bool = True
     builder: Callable[[Structure], Data] | None = None
 
     def graph(self, structure: Structure) -> Data:
@@ -85,6 +89,7 @@ MODELS: dict[str, Promises] = {
     "SlideSchNet": Promises(partial(SlideSchNet, **CLOSE), cutoff=5.0, extensive=True, smooth=True),
     "MeanSchNet": Promises(partial(MeanSchNet, **CLOSE), cutoff=5.0, smooth=True),
     "MeanSchNet, whole shells": Promises(partial(MeanSchNet, features=16, layers=2, cutoff=8.0)),
+    "ALIGNN": Promises(partial(ALIGNN, features=16), sees_size=False),
     "MEGNet": Promises(partial(MEGNet, features=16, rounds=2, hidden=32)),
     "ReleasedMEGNet": Promises(ReleasedMEGNet, cutoff=5.0),
     "M3GNet": Promises(partial(M3GNet, features=16, blocks=2), cutoff=5.0, extensive=True, smooth=True),

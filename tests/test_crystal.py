@@ -124,6 +124,24 @@ def test_radius_graph_has_the_edges_of_ase(awkward, cutoff, outside):
     assert edges_of(graph) == {(int(a), int(b), *map(int, s)) for a, b, s in zip(i, j, image, strict=True)}
 
 
+@pytest.mark.parametrize("cutoff", [4.3, 6.1])
+@pytest.mark.parametrize("library", ["matscipy", "vesin"])
+def test_radius_graph_has_the_edges_of_two_other_libraries(awkward, library, cutoff):
+    import vesin
+    from matscipy.neighbours import neighbour_list
+
+    cutoff += 3.0 * (awkward.composition.reduced_formula == "Cs")
+    pos, cell = awkward.cart_coords, awkward.lattice.matrix
+    if library == "matscipy":
+        i, j, image = neighbour_list("ijS", cutoff=cutoff, positions=pos, cell=cell, pbc=[True] * 3)
+    else:
+        both_ways = vesin.NeighborList(cutoff=cutoff, full_list=True)
+        i, j, image = both_ways.compute(points=pos, box=cell, periodic=True, quantities="ijS")
+    expected = {(int(a), int(b), *map(int, s)) for a, b, s in zip(i, j, image, strict=True)}
+    assert len(expected) == len(i)
+    assert edges_of(radius_graph(awkward, cutoff=cutoff, dtype=torch.float64)) == expected
+
+
 @BUILDERS
 def test_r_ij_points_from_centre_to_the_image_of_the_neighbour(awkward, build):
     away = symmetry.wrap(awkward, len(awkward) - 1, (-3, 2, 1))
@@ -354,6 +372,27 @@ def test_bad_crystals_name_the_crystal_and_the_site(case, build):
     message = str(caught.value)
     assert "mp-bad" in message and (site is None or f"site {site} (" in message)
     assert "\n" not in message and ";" in message, "what to do comes after a semicolon"
+
+
+@BUILDERS
+def test_an_atom_beside_its_own_image_is_told_that_the_cell_is_too_small(build):
+    thin = Lattice.orthorhombic(0.05, 30, 30)
+    with pytest.raises(errors.AtomsCoincide, match=r"site 0 \(Cs\) is 0.050 Å from its own .* too small"):
+        build(Structure(thin, ["Cs"], [[0, 0, 0]]), cutoff=8.0)
+
+
+@pytest.mark.parametrize("build", [crystal_graph, twelve_nearest_graph])
+@pytest.mark.parametrize("neighbors", [0, -3])
+def test_no_neighbours_at_all_cannot_be_asked_for(build, neighbors):
+    with pytest.raises(errors.CrystalError, match=f"neighbors is {neighbors}; ask for at least one"):
+        build(Structure(CUBE, ["Cs", "Cl"], MIDDLE), neighbors=neighbors)
+
+
+@BUILDERS
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_cutoff_that_is_no_length_is_refused(build, cutoff):
+    with pytest.raises(errors.CrystalError, match="the cutoff is .* Å; give a positive number"):
+        build(Structure(CUBE, ["Cs", "Cl"], MIDDLE), cutoff=cutoff)
 
 
 def test_a_crystal_without_a_name_goes_by_its_formula():
