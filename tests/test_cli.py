@@ -144,6 +144,7 @@ def test_control_c_keeps_what_was_earned_and_stops_the_kernel(tmp_path: Path) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
     )
     reached, patience = tmp_path / "reached", time.monotonic() + 60
     while not (reached.exists() and reached.read_text()) and time.monotonic() < patience:

@@ -174,7 +174,12 @@ def test_an_interrupted_class_goes_on_where_it_stopped(plugin, tmp_path):
     command = [sys.executable, "-m", "course.grader.cli", "--root", root, "grade", folder, "--out", out]
     done = 0
     for kill in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen([*map(str, command), "--jobs", "1"], stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*map(str, command), "--jobs", "1"],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
+        )
         while not (out / "log.jsonl").is_file() or (out / "log.jsonl").read_text().count("\n") <= done:
             assert process.poll() is None
             time.sleep(0.02)
