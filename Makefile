@@ -47,7 +47,7 @@ setup: .venv/.ready  ## make .venv with the versions of requirements.lock
 	$(PY) -m pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
-sandbox:  # what students' code is run in; without it the grader refuses
+sandbox:  ## bring bubblewrap, in which students' code runs; without it the grader refuses
 	@command -v bwrap >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "make: no bubblewrap; installing it" >&2; \
