@@ -60,7 +60,7 @@ sandbox:  ## bring bubblewrap, in which students' code runs; without it the grad
 demo: .venv/.ready sandbox  ## grade the small class that comes with the course
 	.venv/bin/mg9-course demo
 
-sources: .venv/.ready  ## bring the released archives that tests compare with (120 MB, once)
+sources: .venv/.ready  ## bring the released archives that tests compare with (230 MB, once)
 	@$(PY) tests/pinned.py
 
 test: sources sandbox  ## style, tests, and every notebook at a tiny training budget
