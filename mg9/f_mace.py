@@ -1,0 +1,260 @@
+"""MACE: products of neighbourhoods make many-body messages, two rounds suffice (slides 38, 39).
+
+    A_i,l  = 1 / n * W_l sum_j R(r_ij) (h_j ⊗ Y(r_ij))_l              two bodies: i and one neighbour
+    B_i,L  = w_1 A_i,L + w_2 (A_i ⊗ A_i)_L + w_3 ((A_i ⊗ A_i) ⊗ A_i)_L      three and four bodies
+    h_i'   = W B_i + W_Z h_i                                          w and W_Z belong to the element of i
+    E_i    = sum over rounds of a readout of the scalars of h_i
+
+A sum over pairs of neighbours costs their number squared. The product of two sums over neighbours *is* the
+sum over pairs, at the cost of one: that is where the bodies come from (slide 38).
+
+Paper: Batatia, Kovács, Simm, Ortner and Csányi, NeurIPS 35 (2022) [batatia2022mace]; the released potential
+MACE-MP-0 [batatia2023macemp0] in `pretrained/mace.py`.
+Read in order: `Neighbourhood` (A), `ProductBasis` (B), `MACE` (its five slots).
+Differs from the release: the same products in different order are counted once (for L = 0 of l up to 3 that
+leaves 8 of 23); constant factors of its layers are part of the weights here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mg9.a_errors import N_ELEMENTS, UnknownElement
+from mg9.a_graph import crystals_of, edge_vectors, sum_over_crystals
+from mg9.c_radial import BesselBasis, PolynomialEnvelope
+from mg9.f_irreps import clebsch_gordan, spherical_harmonics, tensor_product
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch, Data
+
+
+def linear(features_in: int, features_out: int) -> nn.Linear:
+    """A matrix without bias that keeps the size of its input on average."""
+    layer = nn.Linear(features_in, features_out, bias=False)
+    nn.init.normal_(layer.weight, std=features_in**-0.5)
+    return layer
+
+
+def mixed(layer: nn.Linear, x: Tensor) -> Tensor:
+    """`layer` over the features of x (N, F, 2l + 1); each component is treated alike."""
+    return torch.einsum("nfm,gf->ngm", x, layer.weight)
+
+
+class Neighbourhood(nn.Module):
+    """A_i: what stands around each atom, seen by harmonics (slide 38) [batatia2022mace].
+
+    forward: h, Y: lists over l of (N, F, 2l + 1) and (E, 2l + 1); basis (E, K); edge_index (2, E) = [j, i];
+    to A, a list over l of (N, F, 2l + 1).
+    """
+
+    def __init__(
+        self, *, features: int, l_in: int, l_max: int, radial: int, hidden: int, mean_neighbors: float
+    ) -> None:
+        super().__init__()
+        self.mean_neighbors, self.l_max = mean_neighbors, l_max
+        self.paths = [  # with the parity of harmonics, (-1)^l, on all three sides
+            (l1, l2, l3)
+            for l3 in range(l_max + 1)
+            for l1 in range(l_in + 1)
+            for l2 in range(l_max + 1)
+            if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
+        ]
+        self.up = nn.ModuleList(linear(features, features) for _ in range(l_in + 1))
+        sizes = radial, hidden, hidden, hidden
+        self.filter = nn.Sequential(
+            *(part for a, b in zip(sizes, sizes[1:], strict=False) for part in (linear(a, b), nn.SiLU())),
+            linear(hidden, len(self.paths) * features),
+        )
+        ends = [l3 for _, _, l3 in self.paths]
+        self.mix = nn.ModuleList(linear(ends.count(l3) * features, features) for l3 in range(l_max + 1))
+
+    def forward(self, h: list[Tensor], Y: list[Tensor], basis: Tensor, edge_index: Tensor) -> list[Tensor]:
+        j, i = edge_index
+        N, F = h[0].shape[:2]
+        h_j = [mixed(up, x).index_select(0, j) for up, x in zip(self.up, h, strict=False)]  # (E, F, 2l + 1)
+        R = self.filter(basis).unflatten(1, (-1, F)).unsqueeze(-1).unbind(1)  # (E, F, 1) for each path
+        A: list[list[Tensor]] = [[] for _ in range(self.l_max + 1)]
+        for (l1, l2, l3), R_path in zip(self.paths, R, strict=True):
+            message = tensor_product(R_path * h_j[l1], Y[l2].unsqueeze(1), l1, l2, l3)  # (E, F, 2l3 + 1)
+            A[l3].append(message.new_zeros(N, F, 2 * l3 + 1).index_add(0, i, message))
+        return [
+            mixed(mix, torch.cat(parts, dim=1)) / self.mean_neighbors
+            for mix, parts in zip(self.mix, A, strict=True)
+        ]
+
+
+def pairs(l_max: int, L: int) -> list[tuple[int, int]]:
+    """(l1, l2), l1 <= l2, whose product contains L with its parity."""
+    return [
+        (l1, l2)
+        for l1 in range(l_max + 1)
+        for l2 in range(l1, l_max + 1)
+        if abs(l1 - l2) <= L <= l1 + l2 and (l1 + l2 + L) % 2 == 0
+    ]
+
+
+def triples(l_max: int, L: int) -> list[tuple[int, int, int, int]]:
+    """(l1, l2, l12, l3): products (l1 ⊗ l2 -> l12) ⊗ l3 -> L that differ as functions of A (slide 38).
+
+    Those that are sums of earlier ones are left out.
+    """
+    kept, basis = [], torch.zeros(0, (l_max + 1) ** 6 * (2 * L + 1), dtype=torch.float64)
+    for degrees in _all_triples(l_max, L):
+        coupling = coupling_of(degrees, l_max, L).flatten()
+        rest = coupling - basis.T @ (basis @ coupling)
+        if rest.norm() > 1e-6:
+            kept.append(degrees)
+            basis = torch.cat([basis, (rest / rest.norm()).unsqueeze(0)])
+    return kept
+
+
+def coupling_of(degrees: tuple[int, int, int, int], l_max: int, L: int) -> Tensor:
+    """C (M, M, M, 2L + 1), M = (l_max + 1)^2: the coefficients of one of `triples` (slide 38).
+
+    A ⊗ A ⊗ A does not know the order of its factors, so only their mean over all orders matters.
+    """
+    l1, l2, l12, l3 = degrees
+    C = torch.zeros(*[(l_max + 1) ** 2] * 3, 2 * L + 1, dtype=torch.float64)
+    C[tuple(slice(degree**2, (degree + 1) ** 2) for degree in (l1, l2, l3))] = torch.einsum(
+        "abm,mcd->abcd", clebsch_gordan(l1, l2, l12), clebsch_gordan(l12, l3, L)
+    )
+    return symmetric(C)
+
+
+def symmetric(C: Tensor) -> Tensor:
+    """The mean of C (M, M, M, ...) over the orders of its first three axes (slide 38)."""
+    rest = range(3, C.dim())
+    return sum(C.permute(*order, *rest) for order in permutations(range(3))) / 6
+
+
+def _all_triples(l_max: int, L: int) -> Iterator[tuple[int, int, int, int]]:
+    for l1 in range(l_max + 1):
+        for l2 in range(l1, l_max + 1):
+            for l3 in range(l_max + 1):
+                if (l1 + l2 + l3 + L) % 2 == 0:
+                    for l12 in range(max(l2 - l1, abs(l3 - L)), min(l1 + l2, l3 + L) + 1):
+                        yield l1, l2, l12, l3
+
+
+class ProductBasis(nn.Module):
+    """B_i: the products of a neighbourhood with itself (slide 38) [batatia2022mace].
+
+    correlation: factors of A, 1 to 3, that is up to four bodies. forward: A, a list over l of
+    (N, F, 2l + 1); element (N,), the row of each atom's weights; to B, a list over L of (N, F, 2L + 1).
+    """
+
+    def __init__(self, *, features: int, l_max: int, l_out: int, correlation: int, elements: int) -> None:
+        super().__init__()
+        self.pairs = [pairs(l_max, L) if correlation > 1 else [] for L in range(l_out + 1)]
+        self.triples = [triples(l_max, L) if correlation > 2 else [] for L in range(l_out + 1)]
+        counts = [1 + len(two) + len(three) for two, three in zip(self.pairs, self.triples, strict=True)]
+        self.weight = nn.ParameterList(torch.randn(elements, count, features) / count for count in counts)
+
+    def forward(self, A: list[Tensor], element: Tensor) -> list[Tensor]:
+        return [self._products(A, element, L) for L in range(len(self.weight))]
+
+    def _products(self, A: list[Tensor], element: Tensor, L: int) -> Tensor:
+        w = self.weight[L][element].unsqueeze(-1).unbind(1)  # (N, F, 1) for each product
+        two = [tensor_product(A[l1], A[l2], l1, l2, L) for l1, l2 in self.pairs[L]]
+        three = [
+            tensor_product(tensor_product(A[l1], A[l2], l1, l2, l12), A[l3], l12, l3, L)
+            for l1, l2, l12, l3 in self.triples[L]
+        ]
+        return sum(w_k * product for w_k, product in zip(w, [A[L], *two, *three], strict=True))
+
+
+class MACE(nn.Module):
+    """The network of slide 38; forward: a radius graph or a batch of them to (B,), extensive.
+
+    features: of each degree; l_hidden: highest degree of h between rounds; l_max: of the harmonics and of A;
+    correlation: factors of A in a product; cutoff in Å; elements: atomic numbers that have weights, by
+    default all. Errors: `UnknownElement` for another one. [batatia2022mace]
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int = 32,
+        l_hidden: int = 1,
+        l_max: int = 3,
+        correlation: int = 3,
+        layers: int = 2,
+        cutoff: float = 5.0,
+        radial: int = 8,
+        hidden: int = 64,
+        readout: int = 16,
+        mean_neighbors: float = 30.0,
+        elements: Sequence[int] = range(1, N_ELEMENTS + 1),
+    ) -> None:
+        super().__init__()
+        self.l_max, n = l_max, len(elements)
+        row = torch.full((N_ELEMENTS + 1,), -1)
+        row[list(elements)] = torch.arange(n)
+        self.register_buffer("row", row, persistent=False)
+        self.basis = BesselBasis(cutoff=cutoff, functions=radial)
+        self.envelope = PolynomialEnvelope(cutoff=cutoff, p=5)
+        self.atoms = nn.Embedding(n, features)
+        degrees = [0, *[l_hidden] * (layers - 1), 0]  # of h before each round, and scalars after the last
+        self.neighbourhoods = nn.ModuleList(
+            Neighbourhood(
+                features=features,
+                l_in=l_in,
+                l_max=l_max,
+                radial=radial,
+                hidden=hidden,
+                mean_neighbors=mean_neighbors,
+            )
+            for l_in in degrees[:-1]
+        )
+        self.products = nn.ModuleList(
+            ProductBasis(features=features, l_max=l_max, l_out=L, correlation=correlation, elements=n)
+            for L in degrees[1:]
+        )
+        self.mix = nn.ModuleList(
+            nn.ModuleList(linear(features, features) for _ in range(L + 1)) for L in degrees[1:]
+        )
+        self.keep = nn.ModuleList(
+            nn.ParameterList(
+                torch.randn(n, features, features) / features**0.5 for _ in range(min(before, after) + 1)
+            )
+            for before, after in zip(degrees, degrees[1:], strict=False)
+        )
+        self.readouts = nn.ModuleList(linear(features, 1) for _ in range(layers - 1))
+        self.readouts.append(nn.Sequential(linear(features, readout), nn.SiLU(), linear(readout, 1)))
+
+    def forward(self, graph: Data | Batch) -> Tensor:
+        batch, n_crystals = crystals_of(graph)
+        E_i = sum(read(v) for read, v in zip(self.readouts, self.scalars(graph), strict=True))  # (N, 1)
+        return sum_over_crystals(E_i.squeeze(1), batch, n_crystals)  # slot 5, readout (B,)
+
+    def scalars(self, graph: Data | Batch) -> list[Tensor]:
+        """The invariant features of the atoms after each round, (N, F) each: what the energy is read from,
+        and an embedding for other uses."""
+        element = self.rows_of(graph.z)
+        h, found = [self.atoms(element).unsqueeze(2)], []  # slot 2, node features (N, F, 1)
+        r = graph.distance  # slot 1, the graph: built by a_crystal.py
+        basis = self.basis(r) * self.envelope(r).unsqueeze(1)  # slot 3, edge features (E, K) and harmonics
+        Y = spherical_harmonics(edge_vectors(graph), self.l_max)
+        for neighbourhood, product, mix, keep in zip(
+            self.neighbourhoods, self.products, self.mix, self.keep, strict=True
+        ):
+            B = product(neighbourhood(h, Y, basis, graph.edge_index), element)  # slot 4, message and update
+            kept = [torch.einsum("nfm,nfg->ngm", x, W[element]) for x, W in zip(h, keep, strict=False)]
+            h = [mixed(layer, x) for layer, x in zip(mix, B, strict=True)]
+            h = [x + old for x, old in zip(h, kept, strict=False)] + h[len(kept) :]
+            found.append(h[0].squeeze(2))
+        return found
+
+    def rows_of(self, z: Tensor) -> Tensor:
+        """Rows of the weights (N,) for atomic numbers z (N,)."""
+        rows = self.row[z]
+        if (rows < 0).any():
+            raise UnknownElement(
+                f"atomic number {int(z[rows < 0][0])}: this network has no weights for it; use another one"
+            )
+        return rows
