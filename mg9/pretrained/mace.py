@@ -3,7 +3,7 @@
     potential = load()                                  # a `Potential`, for graphs of 6 Å
     atoms.calc = PotentialCalculator(potential)
 
-Paper: Batatia and others (2023) [batatia2023macemp0]; trained on MPtrj [deng2023chgnet]. The file is MIT
+Paper: Batatia and others (2023) [batatia2024macemp]; trained on MPtrj [deng2023chgnet]. The file is MIT
 licensed, and lies among the tests of the package aiida-mlip, which is neither installed nor run.
 Read in order: `load`, then how it is done: `read_tensors`, `renamed`.
 Differs from the release: its constant factors (1 over the root of a layer's width, 1.68 behind each swish)
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mg9.a_errors import N_ELEMENTS
 from mg9.data.cache import Archive, folder, member, obtain
+from mg9.f_irreps import natural
 from mg9.f_mace import MACE, coupling_of, symmetric, triples
 from mg9.potential import Potential
 from mg9.pretrained import states
@@ -121,20 +122,20 @@ def renamed(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 
     ours = {"atoms.weight": theirs["node_embedding.linear.weight"].reshape(n, features) / n**0.5}
     for k in range(2):
-        block, product = f"interactions.{k}", f"products.{k}.symmetric_contractions.contractions.0"
-        ours[f"neighbourhoods.{k}.up.0.weight"] = matrix(f"{block}.linear_up.weight")
+        block, own = f"interactions.{k}", f"rounds.{k}"
+        ours[f"{own}.up.weight.0e"] = matrix(f"{block}.linear_up.weight")
         for layer in range(4):
             weight = theirs[f"{block}.conv_tp_weights.layer{layer}.weight"]
             size = len(weight) ** -0.5 * (swish if layer else 1.0)
-            ours[f"neighbourhoods.{k}.filter.{2 * layer}.weight"] = weight.T * size
+            ours[f"{own}.convolution.filter.{2 * layer}.weight"] = weight.T * size
         degrees = theirs[f"{block}.linear.weight"].reshape(-1, features, features)
         for degree, weight in enumerate(degrees):
-            ours[f"neighbourhoods.{k}.mix.{degree}.weight"] = weight.T / features**0.5
-        ours[f"products.{k}.weight.0"] = _products(theirs, product)
-        ours[f"mix.{k}.0.weight"] = matrix(f"products.{k}.linear.weight")
+            ours[f"{own}.A.weight.{natural(degree)}"] = weight.T / features**0.5
+        ours[f"{own}.B.weight.0"] = _products(theirs, f"products.{k}.symmetric_contractions.contractions.0")
+        ours[f"{own}.mix.weight.0e"] = matrix(f"products.{k}.linear.weight")
         skip = theirs[f"{block}.skip_tp.weight"].reshape(features, n, features)
-        ours[f"keep.{k}.0"] = skip.transpose(0, 1) / (features * n) ** 0.5
-    ours["readouts.0.weight"] = matrix("readouts.0.linear.weight")
+        ours[f"{own}.keep.weight.0e"] = skip.permute(1, 2, 0) / (features * n) ** 0.5
+    ours["readouts.0.0.weight"] = matrix("readouts.0.linear.weight")
     ours["readouts.1.0.weight"] = matrix("readouts.1.linear_1.weight")
     hidden = len(ours["readouts.1.0.weight"])
     ours["readouts.1.2.weight"] = matrix("readouts.1.linear_2.weight", hidden) * swish
