@@ -24,6 +24,9 @@ from mg9.d_readout import AttentionReadout, Set2SetReadout, SumReadout
 from mg9.e_alignn import ALIGNN
 from mg9.e_m3gnet import M3GNet, ReleasedM3GNet
 from mg9.e_megnet import MEGNet, ReleasedMEGNet
+from mg9.f_allegro import Allegro
+from mg9.f_mace import MACE
+from mg9.f_nequip import NequIP
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -99,4 +102,10 @@ MODELS: dict[str, Promises] = {
         extensive=True,
         builder=partial(radius_graph, cutoff=5.0, dtype=torch.float64),
     ),
+    "NequIP": Promises(partial(NequIP, features=8), cutoff=5.0, extensive=True, smooth=True),
+    "NequIP, l up to 2, harmonics' parity": Promises(
+        partial(NequIP, features=8, l_max=2, layers=2, parity=False), cutoff=5.0, extensive=True, smooth=True
+    ),
+    "Allegro": Promises(partial(Allegro, features=8), cutoff=5.0, extensive=True, smooth=True),
+    "MACE": Promises(partial(MACE, features=8), cutoff=5.0, extensive=True, smooth=True),
 }

@@ -28,14 +28,13 @@ from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
 from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import (
     SCALAR,
-    EquivariantLinear,
     Features,
     Irrep,
     natural,
     spherical_harmonics,
     tensor_product,
 )
-from mg9.f_nequip import ElementRows, perceptron
+from mg9.f_layers import ElementRows, EquivariantLinear, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data

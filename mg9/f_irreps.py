@@ -10,8 +10,8 @@ the harmonics and the matrices D_l of degree l + 1 are tensor products of those 
 
 Papers: Geiger and Smidt (2022) [geiger2022e3nn], whose signs and order of components are kept; Condon and
 Shortley's phases for the coefficients themselves.
-Read in order: `Irrep`, `clebsch_gordan`, `spherical_harmonics`, `wigner`, `tensor_product`; then what a layer
-may do with irreps: `EquivariantLinear`, `ElementLinear`, `Gate`.
+Read in order: `Irrep`, `clebsch_gordan`, `spherical_harmonics`, `wigner`, `tensor_product`. What a layer may
+do with irreps stands in `f_layers.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from math import factorial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Irrep(NamedTuple):
@@ -116,8 +116,8 @@ def spherical_harmonics(vectors: Tensor, l_max: int) -> list[Tensor]:
 
 
 def wigner(irrep: Irrep, rotation: Tensor) -> Tensor:
-    """D (2l + 1, 2l + 1) of an orthogonal matrix (3, 3), proper or not: what it does to a feature (slides 09,
-    36). A true scalar, 0e, stays; a pseudoscalar, 0o, changes its sign in a mirror."""
+    """D (2l + 1, 2l + 1) of an orthogonal matrix (3, 3), proper or not: what it does to a feature
+    (slide 36). A true scalar, 0e, stays; a pseudoscalar, 0o, changes its sign in a mirror."""
     D = torch.ones(1, 1).to(rotation)
     for degree in range(irrep.l):
         C = clebsch_gordan(degree, 1, degree + 1).to(rotation)
@@ -128,68 +128,3 @@ def wigner(irrep: Irrep, rotation: Tensor) -> Tensor:
 def tensor_product(x: Tensor, y: Tensor, l1: int, l2: int, l3: int) -> Tensor:
     """x (..., 2l1 + 1) times y (..., 2l2 + 1) to (..., 2l3 + 1) (slide 36)."""
     return torch.einsum("...a,...b,abc->...c", x, y, clebsch_gordan(l1, l2, l3).to(x))
-
-
-class EquivariantLinear(nn.Module):
-    """A matrix over the features of each irrep, the same for each of its components (slide 36).
-
-    before, after: the number of features of each irrep. Different irreps never mix: only zero commutes with
-    every rotation between them (Schur). No bias, which would be a fixed direction in space. forward:
-    {irrep: (N, F, 2l + 1)} to the irreps that both sides have.
-    """
-
-    def __init__(self, before: Mapping[Irrep, int], after: Mapping[Irrep, int]) -> None:
-        super().__init__()
-        self.irreps = [irrep for irrep in after if irrep in before]
-        self.weight = nn.ParameterDict(
-            {str(ir): torch.randn(after[ir], before[ir]) / before[ir] ** 0.5 for ir in self.irreps}
-        )
-
-    def forward(self, x: Features) -> dict[Irrep, Tensor]:
-        return {ir: torch.einsum("nfm,gf->ngm", x[ir], self.weight[str(ir)]) for ir in self.irreps}
-
-
-class ElementLinear(EquivariantLinear):
-    """An `EquivariantLinear` with matrices of their own for each element (slides 37, 38).
-
-    forward: features as above and the row of each atom's matrices, (N,).
-    """
-
-    def __init__(self, before: Mapping[Irrep, int], after: Mapping[Irrep, int], *, elements: int) -> None:
-        super().__init__(before, after)
-        for name, weight in self.weight.items():
-            self.weight[name] = torch.randn(elements, *weight.shape) / weight.size(1) ** 0.5
-
-    def forward(self, x: Features, element: Tensor) -> dict[Irrep, Tensor]:
-        return {
-            ir: torch.einsum("nfm,ngf->ngm", x[ir], self.weight[str(ir)].index_select(0, element))
-            for ir in self.irreps
-        }
-
-
-class Gate(nn.Module):
-    """A nonlinearity that keeps directions: scalars pass a swish, a vector or tensor is only made longer or
-    shorter, by a scalar (slide 36) [batzner2022nequip].
-
-    widths: features of each irrep that come out. `before`: those to put in, with one more true scalar for
-    each feature with l > 0, at the end. Pseudoscalars pass tanh, which is odd as they are. forward:
-    {irrep: (N, F, 2l + 1)} to the same without the gates.
-    """
-
-    def __init__(self, widths: Mapping[Irrep, int]) -> None:
-        super().__init__()
-        self.gated = [(ir, F) for ir, F in widths.items() if ir.l > 0]
-        self.scalars = widths.get(SCALAR, 0)
-        self.before = {**widths, SCALAR: self.scalars + sum(F for _, F in self.gated)}
-
-    def forward(self, x: Features) -> dict[Irrep, Tensor]:
-        sizes = [self.scalars, *(F for _, F in self.gated)]
-        scalars, *gates = x[SCALAR].split(sizes, dim=1)
-        found = {SCALAR: torch.nn.functional.silu(scalars)} if self.scalars else {}
-        if PSEUDOSCALAR in x:
-            found[PSEUDOSCALAR] = torch.tanh(x[PSEUDOSCALAR])
-        return found | {
-            ir: torch.sigmoid(gate) * x[ir]
-            for (ir, _), gate in zip(self.gated, gates, strict=True)
-            if ir in x
-        }

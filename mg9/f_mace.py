@@ -11,9 +11,9 @@ sum over pairs, at the cost of one: that is where the bodies come from (slide 38
 Paper: Batatia, Kovács, Simm, Ortner and Csányi, NeurIPS 35 (2022) [batatia2022mace]; the released potential
 MACE-MP-0 [batatia2024macemp] in `pretrained/mace.py`.
 Read in order: `pairs` and `triples`, the products; `ProductBasis` (B); `MACE` (its five slots). A is a
-`Convolution` of `f_nequip.py`.
-Differs from the release: the same products in different order are counted once (for L = 0 of l up to 3 that
-leaves 8 of 23); constant factors of its layers are part of the weights here.
+`Convolution` of `f_layers.py`.
+Differs from the paper: the same products in different order are counted once (for L = 0 of l up to 3 that
+leaves 8 of 23), and constant factors of the layers are part of the weights.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
 from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import (
     SCALAR,
-    ElementLinear,
-    EquivariantLinear,
     Features,
     Irrep,
     clebsch_gordan,
@@ -39,14 +37,14 @@ from mg9.f_irreps import (
     spherical_harmonics,
     tensor_product,
 )
-from mg9.f_nequip import Convolution, ElementRows, perceptron
+from mg9.f_layers import Convolution, ElementLinear, ElementRows, EquivariantLinear, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
 
 
 def pairs(l_max: int, L: int) -> list[tuple[int, int]]:
-    """(l1, l2), l1 <= l2, whose product contains L with its parity."""
+    """(l1, l2), l1 <= l2, whose product contains L with its parity (slide 38)."""
     return [
         (l1, l2)
         for l1 in range(l_max + 1)
@@ -188,7 +186,7 @@ class MACE(nn.Module):
 
     def scalars(self, graph: Data | Batch) -> list[Tensor]:
         """The invariant features of the atoms after each round, (N, F) each: what the energy is read from,
-        and an embedding for other uses (slides 38, 42)."""
+        and an embedding for other uses (slide 38)."""
         element = self.rows(graph.z)
         h, found = {SCALAR: self.atoms(element).unsqueeze(2)}, []  # slot 2, node features (N, F, 1)
         r = graph.distance  # slot 1, the graph: built by a_crystal.py

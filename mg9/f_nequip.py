@@ -8,10 +8,10 @@ SchNet's filter R(r_ij) knows how far a neighbour is; Y knows in which direction
 itself. With l_max = 0 nothing but SchNet's kind of message is left.
 
 Paper: Batzner and others, Nat. Commun. 13, 2453 (2022) [batzner2022nequip].
-Read in order: `Convolution`, `Interaction`, `NequIP` (its five slots), `NativeForces`.
-Differs from the slide: it calls forces a native l = 1 output; the paper and the released code differentiate
-the energy, and so does `NequIP` in a `Potential`. `NativeForces` is what the slide says; such forces are not
-the slope of an energy. Differs from the release: no trained frequencies of the Bessel functions.
+Read in order: `Interaction` (its parts are in `f_layers.py`), `NequIP` (its five slots), `NativeForces`.
+Differs from the paper: the frequencies of the Bessel functions are fixed. The slide calls forces a native
+l = 1 output; the paper and the released code differentiate the energy, and so does `NequIP` in a `Potential`.
+`NativeForces` is what the slide says; such forces are not the slope of an energy.
 """
 
 from __future__ import annotations
@@ -22,73 +22,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mg9.a_errors import N_ELEMENTS, UnknownElement
+from mg9.a_errors import N_ELEMENTS
 from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
 from mg9.c_radial import BesselBasis, PolynomialEnvelope
-from mg9.f_irreps import (
-    SCALAR,
-    ElementLinear,
-    EquivariantLinear,
-    Features,
-    Gate,
-    Irrep,
-    clebsch_gordan,
-    natural,
-    spherical_harmonics,
-)
+from mg9.f_irreps import SCALAR, Features, Irrep, natural, spherical_harmonics
+from mg9.f_layers import Convolution, ElementLinear, ElementRows, EquivariantLinear, Gate, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
-
-
-class Convolution(nn.Module):
-    """sum_j R(r_ij) (h_j ⊗ Y(r_ij)) over the neighbours j of i (slide 37) [batzner2022nequip, Eq. 3].
-
-    before: features of each irrep of h; wanted: the irreps to make; l_max: of Y; sizes: of the layers that
-    make R from the K radial functions. forward: h {irrep: (N, F, 2l + 1)}, Y a list over l of (E, 2l + 1),
-    basis (E, K), around the edges of each atom; to {irrep: (N, F * paths, 2l + 1)}, whose widths are `after`.
-
-    The coefficients C do not depend on the neighbour, so products are summed over j first and coupled once
-    for each atom, not for each edge.
-    """
-
-    def __init__(
-        self, before: Mapping[Irrep, int], wanted: Sequence[Irrep], *, l_max: int, sizes: Sequence[int]
-    ) -> None:
-        super().__init__()
-        self.paths = [
-            (x, natural(degree), to)
-            for to in wanted
-            for x in before
-            for degree in range(l_max + 1)
-            if to in x * natural(degree)
-        ]
-        self.widths = [before[x] for x, _, _ in self.paths]
-        self.after: dict[Irrep, int] = {}
-        for (_, _, to), width in zip(self.paths, self.widths, strict=True):
-            self.after[to] = self.after.get(to, 0) + width
-        self.filter = perceptron(*sizes, sum(self.widths))
-
-    def forward(
-        self, h: Features, Y: Sequence[Tensor], basis: Tensor, around: Neighbours
-    ) -> dict[Irrep, Tensor]:
-        h_j = {irrep: x.index_select(0, around.j) for irrep, x in h.items()}  # (E, F, 2l + 1)
-        R = self.filter(basis).unsqueeze(2).split(self.widths, dim=1)  # (E, F, 1) for each path
-        sums: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.after}
-        for (x, y, to), R_path in zip(self.paths, R, strict=True):
-            pairs = around.sum_of_products((R_path * h_j[x]).flatten(1), Y[y.l])  # (N, F (2l1 + 1), 2l2 + 1)
-            C = clebsch_gordan(x.l, y.l, to.l).to(pairs)
-            sums[to].append(torch.einsum("nfab,abc->nfc", pairs.unflatten(1, (-1, x.dim)), C))
-        return {irrep: torch.cat(parts, dim=1) for irrep, parts in sums.items()}
-
-
-def perceptron(*sizes: int) -> nn.Sequential:
-    """Dense layers without bias with a swish between them; R(r) fades out with the basis (slide 37)."""
-    layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
-        layers += [nn.Linear(before, after, bias=False), nn.SiLU()]
-        nn.init.normal_(layers[-2].weight, std=before**-0.5)
-    return nn.Sequential(*layers[:-1])
 
 
 class Interaction(nn.Module):
@@ -209,24 +150,3 @@ class NativeForces(NequIP):
 
     def forward(self, graph: Data | Batch) -> Tensor:
         return self.atomwise(self.features_of(graph))[natural(1)].squeeze(1)
-
-
-class ElementRows(nn.Module):
-    """Atomic numbers (N,) to the rows of weights that a network has for its elements (slide 37).
-
-    Errors: `UnknownElement` for an element without weights.
-    """
-
-    def __init__(self, elements: Sequence[int]) -> None:
-        super().__init__()
-        row = torch.full((N_ELEMENTS + 1,), -1)
-        row[list(elements)] = torch.arange(len(elements))
-        self.register_buffer("row", row, persistent=False)
-
-    def forward(self, z: Tensor) -> Tensor:
-        rows = self.row[z]
-        if (rows < 0).any():
-            raise UnknownElement(
-                f"atomic number {int(z[rows < 0][0])}: this network has no weights for it; use another one"
-            )
-        return rows

@@ -14,9 +14,6 @@ from scipy.spatial.transform import Rotation
 from mg9.f_irreps import (
     PSEUDOSCALAR,
     SCALAR,
-    ElementLinear,
-    EquivariantLinear,
-    Gate,
     Irrep,
     clebsch_gordan,
     natural,
@@ -24,6 +21,7 @@ from mg9.f_irreps import (
     tensor_product,
     wigner,
 )
+from mg9.f_layers import ElementLinear, EquivariantLinear, Gate
 
 DOUBLE = torch.float64
 TRIPLES = [(a, b, c) for a, b, c in product(range(4), repeat=3) if abs(a - b) <= c <= a + b]
