@@ -68,6 +68,10 @@ def test_nothing_outlives_a_sandbox_or_the_grader():
     assert doctor.ends_with_all() == "" and doctor.ends_with_us() == ""
 
 
+def test_nothing_outlives_a_grader_that_is_killed_while_a_sandbox_starts():
+    assert doctor.ends_while_it_starts() == ""
+
+
 def test_a_process_that_outlives_would_be_noticed(monkeypatch):
     monkeypatch.setattr("course.grader.sandbox.command", without("--unshare-pid", "--die-with-parent"))
     monkeypatch.setattr(Group, "make", lambda *_: None)

@@ -53,8 +53,9 @@ def command(
     inner += [f"--fsize={limits.disk_mb * 2**20}", f"--cpu={limits.cpu_seconds}"]
     memory = limits.memory_mb * 2**20
     inner += [f"--data={memory}", f"--as={memory + ADDRESSES}"] if alone else []
-    inner += ["--", *program]
-    words = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--new-session"]
+    # Away from the terminal last: until then each process is in the group that dies with the grader.
+    inner += ["--", "setsid", *program]
+    words = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--die-with-parent", "--hostname", "grader", "--clearenv"]
     for name, value in _variables(limits, place):
         words += ["--setenv", name, value]

@@ -42,6 +42,7 @@ def doctor() -> int:
     remedy = "report it: the end of the process namespace should do this everywhere"
     trials.append(("wall time", "a sleeper and a daemon of it, ended from outside", remedy, ends_with_all))
     trials.append(("the grader's end", "the grader is killed, its sandbox must go too", remedy, ends_with_us))
+    trials.append(("a start", "the grader is killed while a sandbox starts", remedy, ends_while_it_starts))
     for name, tries, remedy, trial in trials:
         fault = trial()
         print(f"{'does not hold' if fault else 'holds':15s} {name}: {tries}", flush=True)
@@ -101,6 +102,27 @@ def ends_with_us() -> str:
             break
     grader.send_signal(signal.SIGKILL)
     grader.wait()
+    return _left(word)
+
+
+STARTS = """
+import os, signal, sys, time
+from course.grader.doctor import SMALL, Place, Sandbox
+for number in range(int(sys.argv[2])):
+    grader = os.fork()
+    if not grader:
+        Sandbox(["sh", "-c", "sleep 300 # " + sys.argv[1]], SMALL, Place())
+        time.sleep(60)
+    time.sleep(0.003 * number)
+    os.kill(grader, signal.SIGKILL)
+    os.wait()
+"""
+
+
+def ends_while_it_starts(moments: int = 24) -> str:
+    """Whether something is left of a sandbox whose maker was killed in its start, each time 3 ms later."""
+    word = f"mg9-doctor-{secrets.token_hex(8)}"
+    subprocess.run([sys.executable, "-c", STARTS, word, str(moments)], stdout=subprocess.DEVNULL, check=True)
     return _left(word)
 
 

@@ -23,6 +23,7 @@ from typing import IO
 
 import psutil
 
+from . import reaper
 from .bubblewrap import KERNEL, Limits, Place, command
 from .groups import Group
 
@@ -62,13 +63,15 @@ class Sandbox:
                 stderr=subprocess.STDOUT,
                 pass_fds=[write, *pipes.values()],
                 env={},
+                process_group=reaper.group(),
             )
         finally:
             for fd in (write, *pipes.values()):
                 os.close(fd)
         with os.fdopen(read) as told:
             found = re.search(r'"child-pid": (\d+)', told.read())
-        self.kernel = f"/proc/{found[1] if found else 0}/root{self.KERNEL}"
+        self.first = int(found[1]) if found else 0  # the first process inside; with it all of them end
+        self.kernel = f"/proc/{self.first}/root{self.KERNEL}"
         self.printed = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
@@ -90,6 +93,9 @@ class Sandbox:
 
     def kill(self) -> None:
         """End all processes of the sandbox and give its resources back."""
+        if self.first and self.alive():  # then its number is still its own
+            with suppress(ProcessLookupError):
+                os.kill(self.first, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         if self.group:
@@ -165,7 +171,8 @@ def run(program: list[str], limits: Limits, place: Place, seconds: float) -> tup
 
 def refuse_without_tools() -> None:
     """Raises `NoSandbox` if a program that is needed is missing."""
-    for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux")):
+    for program in ("bwrap", "prlimit", "setpriv", "setsid"):
+        package = "bubblewrap" if program == "bwrap" else "util-linux"
         if not shutil.which(program):
             raise NoSandbox(
                 f"no sandbox without {program}: install the package {package} "
