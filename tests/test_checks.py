@@ -26,12 +26,13 @@ from torch.nn.functional import softplus
 import course.hidden  # noqa: F401  registers the hidden checks
 from course import blind
 from mg9 import checks, splits
-from mg9.checks import REGISTRY, CheckFailed, Local, WrongKind, check, find, register
-from mg9.checks.tools import labelled
+from mg9.checks import REGISTRY, CheckFailed, Local, WrongKind, check, find, network, register
+from mg9.checks.tools import known_crystals, labelled
 from mg9.d_cgcnn import GatedConvolution
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "solutions" / "cgcnn" / "cgcnn.ipynb"
-TOPICS = ("mg9.checks.graph", "mg9.checks.convolution", "mg9.checks.evaluation", "course.hidden.cgcnn")
+TOPICS = ("mg9.checks.graph", "mg9.checks.convolution", "mg9.checks.network", "mg9.checks.evaluation")
+TOPICS += ("course.hidden.cgcnn",)
 find("graph.shells")  # registers the visible checks; the import above registered the hidden ones
 CHECKS = sorted(name for name, one in REGISTRY.items() if one.function.__module__ in TOPICS)
 
@@ -770,6 +771,17 @@ def a_column(contributions, batch, n_crystals):
 # The whole model: an energy of one crystal from raw arrays
 
 SYMMETRIES = both("model", "symmetries")
+ENERGIES: list[tuple[Callable, str | None]] = []
+
+
+def energy(says: str | None = None):
+    """The decorated energy keeps the symmetries, or breaks one and is told so in words that match `says`."""
+
+    def enter(thing):
+        ENERGIES.append((thing, says))
+        return thing
+
+    return enter
 
 
 def by_pairs(z, distance, edge_index):
@@ -784,59 +796,49 @@ def lengths(pos, cell, edge_index, shift):
     return with_einsum(pos, cell, edge_index, shift).norm(dim=1)
 
 
-@right(*SYMMETRIES)
+@energy()
 def pair_energy(z, pos, cell, edge_index, shift):
     return by_pairs(z, lengths(pos, cell, edge_index, shift), edge_index).mean()
 
 
-@right(*SYMMETRIES)
-def a_plain_number(z, pos, cell, edge_index, shift):
-    return float(pair_energy(z, pos, cell, edge_index, shift))
-
-
-@right(*SYMMETRIES)
-def an_array_of_one(z, pos, cell, edge_index, shift):
-    return pair_energy(z, pos, cell, edge_index, shift).numpy().reshape(1)
-
-
-@wrong(*SYMMETRIES, says=r"rotating it changed the energy by [\d.e+-]+ eV/atom")
+@energy(r"rotating it changed the energy by [\d.e+-]+ eV/atom")
 def looks_at_x(z, pos, cell, edge_index, shift):
     r = with_einsum(pos, cell, edge_index, shift)
     return by_pairs(z, (r * torch.tensor([1.0, 0.9, 0.8])).norm(dim=1), edge_index).mean()
 
 
-@wrong(*SYMMETRIES, says="reflecting it changed the energy")
+@energy("reflecting it changed the energy")
 def tells_left_from_right(z, pos, cell, edge_index, shift):
     handedness = torch.linalg.det(cell).sign()
     return pair_energy(z, pos, cell, edge_index, shift) + 0.1 * handedness
 
 
-@wrong(*SYMMETRIES, says="(rotating|moving|reflecting) .*changed the energy")
+@energy("(rotating|moving|reflecting) .*changed the energy")
 def raw_coordinates(z, pos, cell, edge_index, shift):
     return pair_energy(z, pos, cell, edge_index, shift) + 0.01 * pos.sum(dim=1).sin().mean()
 
 
-@wrong(*SYMMETRIES, says="moving all atoms together changed the energy")
+@energy("moving all atoms together changed the energy")
 def distance_to_the_origin(z, pos, cell, edge_index, shift):
     return pair_energy(z, pos, cell, edge_index, shift) + 0.01 * pos.norm(dim=1).mean()
 
 
-@wrong(*SYMMETRIES, says="moving one atom by lattice vectors changed the energy")
+@energy("moving one atom by lattice vectors changed the energy")
 def forgets_the_images(z, pos, cell, edge_index, shift):
     return by_pairs(z, without_images(pos, cell, edge_index, shift).norm(dim=1), edge_index).mean()
 
 
-@wrong("model.symmetries", says="renumbering its atoms changed the energy")
+@energy("renumbering its atoms changed the energy")
 def the_first_atom_alone(z, pos, cell, edge_index, shift):
     return by_pairs(z, lengths(pos, cell, edge_index, shift), edge_index)[0]
 
 
-@wrong(*SYMMETRIES, says="doubling its cell changed the energy")
+@energy("doubling its cell changed the energy")
 def sum_over_atoms(z, pos, cell, edge_index, shift):
     return by_pairs(z, lengths(pos, cell, edge_index, shift), edge_index).sum()
 
 
-@wrong("model.symmetries", says="changed the energy")
+@energy("changed the energy")
 def exactly_twelve_neighbours(z, pos, cell, edge_index, shift):
     """Which of the equally far ones are kept is up to the order of the list and to rounding."""
     r = lengths(pos, cell, edge_index, shift)
@@ -846,40 +848,95 @@ def exactly_twelve_neighbours(z, pos, cell, edge_index, shift):
     return by_pairs(z, r[keep], edge_index[:, keep]).mean() + field.norm(dim=1).mean()
 
 
-@wrong(*SYMMETRIES, says="every bond was stretched by 4 %, and the answer stayed the same")
+@energy("every bond was stretched by 4 %, and the answer stayed the same")
 def the_same_for_everything(z, pos, cell, edge_index, shift):
     return torch.tensor(-1.0)
 
 
-@wrong(*SYMMETRIES, says="every bond was stretched by 4 %, and the answer stayed the same")
+@energy("every bond was stretched by 4 %, and the answer stayed the same")
 def composition_alone(z, pos, cell, edge_index, shift):
     return z.double().mean()
 
 
-@wrong(*SYMMETRIES, says="atom 0 became (Si|Ge), and the answer stayed the same")
+@energy("atom 0 became (Si|Ge), and the answer stayed the same")
 def geometry_alone(z, pos, cell, edge_index, shift):
     return by_pairs(0 * z, lengths(pos, cell, edge_index, shift), edge_index).mean()
 
 
-@wrong(*SYMMETRIES, says="NaN or infinite")
-def not_a_number(z, pos, cell, edge_index, shift):
-    return torch.tensor(float("nan"))
+@pytest.mark.parametrize(("thing", "says"), ENERGIES, ids=idfn)
+def test_an_energy_is_held_to_the_symmetries(thing, says):
+    def model(crystals):
+        return torch.stack([thing(c.z, c.pos, c.cell, c.edge_index, c.shift).double() for c in crystals])
+
+    def hold():
+        for name, structure in known_crystals("mp-22865", "mp-5827", "mp-390"):
+            network.holds_symmetries(model, np.random.default_rng(0), name, structure)
+
+    if says is None:
+        hold()
+    else:
+        with pytest.raises(CheckFailed, match=says):
+            hold()
 
 
-@wrong(*SYMMETRIES, says="the energy is complex")
-def complex_not_a_number(z, pos, cell, edge_index, shift):
-    """Neither larger nor smaller than any threshold, and no floating-point number."""
-    return torch.tensor(complex("nan"))
+def another_layer(forward):
+    """The convolution with another `forward`."""
+    return type("Layer", (GatedConvolution,), {"forward": forward})
 
 
-@wrong(*SYMMETRIES, says="None")
-def no_energy(z, pos, cell, edge_index, shift):
-    pass
+PARTS = {  # the parts that are exchanged: what the check says, None if it holds
+    "einsum and loops": ({"displacements": "with_einsum", "mean_readout": "crystal_by_crystal"}, None),
+    "every neighbour is kept": ({"whole_shells": lambda i, r, k: torch.ones(len(i), dtype=torch.bool)}, None),
+    "no images": ({"displacements": "without_images"}, "(moving one atom|doubling).*changed the energy"),
+    "x counts more": (
+        {"displacements": lambda *c: with_einsum(*c) * torch.tensor([1.0, 0.9, 0.8])},
+        "rotating it changed the energy",
+    ),
+    "a sum": (
+        {"mean_readout": lambda c, batch, n: torch.zeros(n).index_add(0, batch, c)},
+        "doubling its cell changed the energy",
+    ),
+    "one number for all": (
+        {"mean_readout": lambda c, batch, n: torch.ones(n)},
+        "every bond was stretched by 4 %, and the answer stayed the same",
+    ),
+    "the mean over the batch": (
+        {"mean_readout": lambda c, batch, n: c.mean().expand(n)},
+        "every bond was stretched by 4 %, and the answer stayed the same",
+    ),
+    "all elements alike": (
+        {"one_hot": lambda z: torch.eye(100)[0 * z]},
+        "atom 0 became (Si|Ge), and the answer stayed the same",
+    ),
+    "no geometry": (
+        {"gaussian_basis": lambda r, mu, beta: torch.ones(len(r), len(mu))},
+        "every bond was stretched by 4 %, and the answer stayed the same",
+    ),
+    "the first atom alone": (
+        {"mean_readout": lambda c, batch, n: torch.stack([c[batch == k][0] for k in range(n)])},
+        "changed the energy",
+    ),
+    "an update by number": (
+        {"GatedConvolution": another_layer(lambda self, v, u, e: v * torch.arange(len(v))[:, None])},
+        "changed the energy",
+    ),
+    "NaN": ({"mean_readout": lambda c, batch, n: c[:n] * float("nan")}, "NaN or infinite"),
+    "None": ({"mean_readout": lambda c, batch, n: None}, "None"),
+    "nothing written": ({"one_hot": "raises_in_a_helper"}, "raises_in_a_helper raised"),
+}
 
 
-@wrong(*SYMMETRIES, says="shape|one number")
-def an_energy_for_each_atom(z, pos, cell, edge_index, shift):
-    return by_pairs(z, lengths(pos, cell, edge_index, shift), edge_index)
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("case", PARTS)
+def test_the_network_is_put_together_from_the_parts(reference, graded, name, case):
+    exchanged, says = PARTS[case]
+    exchanged = {k: globals()[part] if isinstance(part, str) else part for k, part in exchanged.items()}
+    parts = [(reference | exchanged)[argument] for argument in graded[name]]
+    if says is None:
+        check(name, *parts)
+    else:
+        with pytest.raises(CheckFailed, match=says):
+            check(name, *parts)
 
 
 # Errors by family
@@ -1089,8 +1146,6 @@ def reference(notebook) -> dict:
             tree = ast.parse("".join(cell["source"]))
             tree.body = [node for node in tree.body if isinstance(node, wanted)]
             exec(compile(tree, NOTEBOOK.name, "exec"), names)
-    torch.manual_seed(0)
-    names["untrained"] = names["MyCGCNN"]().double()
     return names
 
 
@@ -1120,9 +1175,10 @@ def test_the_notebook_calls_every_check(graded):
 
 
 def test_every_check_catches_something():
-    caught = {name for name, *_ in WRONG} | {"split.chemistry", "blind.form", "hidden.blind"}
+    elsewhere = {"split.chemistry", "blind.form", "hidden.blind", *SYMMETRIES}
+    caught = {name for name, *_ in WRONG} | elsewhere
     assert caught == set(CHECKS)
-    passed = {name for name, _ in RIGHT} | {"split.chemistry", "blind.form", "hidden.blind"}
+    passed = {name for name, _ in RIGHT} | elsewhere
     assert passed == set(CHECKS)
 
 

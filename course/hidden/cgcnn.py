@@ -13,7 +13,7 @@ import torch
 
 from course import blind
 from mg9 import d_cgcnn
-from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, register
+from mg9.checks import CheckFailed, Local, convolution, evaluation, graph, network, register
 from mg9.checks.tools import expect_close, expect_tensor, neighbors, random_crystals
 
 # In eV or eV/atom: 1.5 times the median error of five seeds of the reference at full budget (0.19 and
@@ -125,9 +125,20 @@ def mean_readout(student: Local, rng: np.random.Generator, function: Callable) -
 @register(
     "hidden.symmetries", slide=8, outcome=1, cause="a step above depends on the description of the crystal"
 )
-def symmetries(student: Local, rng: np.random.Generator, energy: Callable) -> str:
+def symmetries(
+    student: Local,
+    rng: np.random.Generator,
+    displacements: Callable,
+    whole_shells: Callable,
+    one_hot: Callable,
+    gaussian_basis: Callable,
+    cls: type,
+    readout: Callable,
+) -> str:
+    parts = network.Parts(displacements, whole_shells, one_hot, gaussian_basis, cls, readout)
+    model = network.network(student, parts)
     for name, structure in random_crystals(rng, 6, most_atoms=6):
-        evaluation.holds_symmetries(student, rng, energy, name, structure)
+        network.holds_symmetries(model, rng, name, structure)
     return "six random crystals under random rotations, reflections, moves, numberings and cells"
 
 

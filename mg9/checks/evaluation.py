@@ -1,4 +1,4 @@
-"""Checks of a whole model and of what is reported about it (slides 08, 24, 47, 50).
+"""Checks of what is reported about a model (slides 24, 47, 50).
 
 Each check takes the adapter `student`, a random generator and the student's objects (see `mg9/checks`).
 The functions `holds_...` are the part that hidden checks repeat on other crystals.
@@ -10,67 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from mg9 import b_symmetry
 from mg9.checks import CheckFailed, Local, WrongKind, register
-from mg9.checks.tools import KNOWN, expect_change, expect_tensor, known_crystals, neighbors
-
-
-@register(
-    "model.symmetries",
-    slide=8,
-    outcome=1,
-    cause="something other than Z, distances and neighbours goes in, or a step above is not yet right",
-)
-def symmetries(student: Local, rng: np.random.Generator, energy: Callable) -> str:
-    worst = max(holds_symmetries(student, rng, energy, name, s) for name, s in known_crystals(*KNOWN[:3]))
-    return f"rotated, moved, wrapped, renumbered, doubled: the energy changes by at most {worst:.0e} eV/atom"
-
-
-def holds_symmetries(
-    student: Local, rng: np.random.Generator, energy: Callable, name: str, structure: Any
-) -> float:
-    """The largest change of the energy (eV/atom) under the symmetries of slide 08; none may exceed 1e-6."""
-
-    def value(s: Any) -> Tensor:
-        c = neighbors(s, name)
-        got = student.call(energy, c.z, c.pos, c.cell, c.edge_index, c.shift)
-        if isinstance(got, float):
-            got = torch.tensor(got)
-        if isinstance(got, Tensor | np.ndarray) and torch.as_tensor(got).numel() == 1:
-            got = torch.as_tensor(got).reshape(())
-        return expect_tensor(got, (), "the energy").double()
-
-    n, before = len(structure), value(structure)
-    same = {
-        "rotating it": b_symmetry.rotate(structure, b_symmetry.random_rotation(rng)),
-        "reflecting it": b_symmetry.rotate(structure, b_symmetry.random_rotation(rng, reflect=True)),
-        "moving all atoms together": b_symmetry.translate(structure, rng.normal(size=3)),
-        "moving one atom by lattice vectors": b_symmetry.wrap(structure, int(rng.integers(n)), (1, -1, 2)),
-        "renumbering its atoms": b_symmetry.permute(structure, rng.permutation(n)),
-        "doubling its cell": b_symmetry.supercell(structure, (2, 1, 1)),
-    }
-    largest = 0.0
-    for action, other in same.items():
-        change = float((value(other) - before).abs())
-        largest = max(largest, change)
-        if change > 1e-6:
-            raise CheckFailed(
-                f"{action} changed the energy by {change:.2g} eV/atom",
-                crystal=name,
-                expected="0 eV/atom",
-                got=f"{change:.3g} eV/atom",
-            )
-    expect_change(
-        value(b_symmetry.stretch(structure, 1.04)), before, "every bond was stretched by 4 %", crystal=name
-    )
-    element = "Si" if structure[0].specie.symbol != "Si" else "Ge"
-    expect_change(
-        value(b_symmetry.exchange(structure, 0, element)), before, f"atom 0 became {element}", crystal=name
-    )
-    return largest
+from mg9.checks.tools import expect_tensor
 
 
 @register(
