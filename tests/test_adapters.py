@@ -74,6 +74,21 @@ def test_the_grader_sees_what_the_notebook_sees(students, topic, name, thing, sa
     assert re.search(says, message), message
 
 
+PARTS = ("graph.displacements", "graph.shells", "atoms.one_hot", "edges.gaussian", "convolution.sum")
+PARTS += ("readout.mean",)
+
+
+@pytest.mark.parametrize("name", test_checks.SYMMETRIES)
+def test_a_network_is_put_together_from_parts_in_another_process(students, name):
+    student, written = students["cgcnn"], dict(reversed(test_checks.RIGHT))
+    parts = [written[check].__name__ for check in PARTS]
+    hold = find(name).function
+    assert hold(student, np.random.default_rng(0), *map(student.object, parts))
+    parts[0] = "without_images"
+    with pytest.raises(CheckFailed, match="changed the energy"):
+        hold(student, np.random.default_rng(0), *map(student.object, parts))
+
+
 def test_what_a_function_raises_comes_with_the_students_line(students):
     with pytest.raises(CheckFailed, match="raises_in_a_helper raised RuntimeError") as caught:
         find("atoms.one_hot").function(

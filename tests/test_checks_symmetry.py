@@ -524,7 +524,7 @@ HARNESSES = {
 def test_a_harness_that_misses_or_cries_wolf_is_told_so(says):
     verdict = verdict_with(**HARNESSES[says])
     if "list" in says:
-        verdict = lambda number, seed: {"rotate": True}  # noqa: E731
+        verdict = lambda said, seed, extensive: ({"rotate": True}, [])  # noqa: E731
     with pytest.raises(CheckFailed, match=says):
         check("symmetry.suspects", verdict)
 
@@ -532,7 +532,8 @@ def test_a_harness_that_misses_or_cries_wolf_is_told_so(says):
 def test_a_harness_without_the_twin_lets_the_constant_pass():
     names = REFERENCE | {}
     assert names["faults"](faulty.constant, list(names["known"].values()), False, 0) == ["stretch"]
-    assert verdict_with(stretch=identity)(1, 0) != verdict_with()(1, 0)
+    with pytest.raises(CheckFailed, match="a false alarm: this model does notice a stretched crystal"):
+        check("symmetry.suspects", verdict_with(stretch=identity))
 
 
 @pytest.mark.parametrize("name", SUSPECTS)
@@ -553,7 +554,8 @@ def test_the_table_of_the_check_is_what_the_models_do():
 
 def test_the_table_is_graded_model_by_model():
     table = {name: list(tests) for name, tests in BREAKS.items()}
-    check("symmetry.table", table)
+    harness = verdict_with()
+    check("symmetry.table", table, harness)
     for change, says in (
         ({"cut_shells": ["rotate"]}, "'reflect' is missed"),
         ({"right": ["wrap"]}, "a false alarm: 'wrap'"),
@@ -563,9 +565,76 @@ def test_the_table_is_graded_model_by_model():
         ({"handedness": "reflect"}, "a list of names"),
     ):
         with pytest.raises(CheckFailed, match=says):
-            check("symmetry.table", table | change)
+            check("symmetry.table", table | change, harness)
     with pytest.raises(CheckFailed, match="a dict from model"):
-        check("symmetry.table", {"right": []})
+        check("symmetry.table", {"right": []}, harness)
+
+
+def test_a_table_without_a_harness_earns_nothing():
+    """The table stands in the package; the harness has to find the same."""
+    table = {name: list(tests) for name, tests in BREAKS.items()}
+    for harness in (lambda said, seed, extensive: ([], []), lambda said, seed, extensive: (["wrap"], [])):
+        with pytest.raises(CheckFailed, match="your harness on .*, which the table has right"):
+            check("symmetry.table", table, harness)
+
+
+def looked_up(energy, crystals, extensive, seed):
+    """The verdict on whatever model can be recognised."""
+    inside = [cell.cell_contents for cell in getattr(energy, "__closure__", None) or ()]
+    names = [name for thing in inside for name in (thing if isinstance(thing, dict) else ())]
+    return {test for name in [*names, getattr(energy, "__name__", "")] for test in BREAKS.get(name, ())}
+
+
+def test_a_verdict_cannot_be_looked_up():
+    assert looked_up(faulty.mixture({"cut_shells": 1.0}), [], False, 0) == {"rotate", "reflect"}
+    for name in SUSPECTS:
+        with pytest.raises(CheckFailed, match="is missed"):
+            check(name, verdict_with(faults=looked_up))
+
+
+def in_a_hurry(energy, crystals, extensive, seed):
+    """Does not repeat a test that has found something: it asks in rounds."""
+    names, rng, broken = REFERENCE, np.random.default_rng(seed), set()
+    for crystal in crystals:
+        before = energy(*crystal)
+        for _ in range(5):
+            for test, other in names["descriptions"](crystal, rng).items():
+                if test not in broken and names["differs"](before, energy(*other)):
+                    broken.add(test)
+        doubled = energy(*names["supercell"](*crystal, np.array([1, 1, 2])))
+        if names["differs"](before, doubled, 2, extensive):
+            broken.add("supercell")
+        if "stretch" not in broken and not names["differs"](before, energy(*stretch_by(crystal))):
+            broken.add("stretch")
+    return broken
+
+
+def stretch_by(crystal):
+    return crystal[0], 1.02 * crystal[1], 1.02 * crystal[2]
+
+
+@pytest.mark.parametrize("name", SUSPECTS)
+def test_a_harness_that_stops_at_the_first_fault_is_right_too(name):
+    check(name, verdict_with(faults=in_a_hurry))
+
+
+ASKS = {
+    "draw everything from rng": lambda z, pos, cell: (z, pos + np.random.normal(size=3), cell),
+    "flat, or of atoms in no space": lambda z, pos, cell: (z, pos, cell * [1, 1, 1e-9]),
+    "no crystal: z": lambda z, pos, cell: (z[:-1], pos, cell),
+    "is there a loop in it": lambda z, pos, cell: None,
+}
+
+
+@pytest.mark.parametrize("says", ASKS)
+def test_a_harness_that_asks_for_what_cannot_be_is_told_so(says):
+    def harness(energy, crystals, extensive, seed):
+        for number in range(3000 if "loop" in says else 1):
+            energy(*(ASKS[says](*crystals[0]) or (crystals[0][0], crystals[0][1] + number, crystals[0][2])))
+        return []
+
+    with pytest.raises(CheckFailed, match=says):
+        check("symmetry.suspects", verdict_with(faults=harness))
 
 
 def test_forces_are_the_slope_of_the_energy():

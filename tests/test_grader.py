@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from waves import HIDDEN, RIGHT, answered, run, waves, write
 
 from course.demo.classroom import make_class
+from course.grader import cli
 from course.grader.build import build
 from course.grader.execution import Terms, grade
 from course.grader.form import FormError, read_source
-from course.grader.ingest import Submission, ingest
+from course.grader.ingest import FolderError, Submission, ingest
 from course.grader.workers import graded as graded_or_why
 
 CHECKED = {
@@ -107,6 +109,24 @@ def test_wrong_usage(root, tmp_path, monkeypatch, arguments, says):
         (tmp_path / "class" / "amira").mkdir(parents=True)
     code, printed = run("--root", root, *arguments)
     assert code == 2 and says in printed
+
+
+@pytest.mark.parametrize(
+    "file", ["amira/waves/final (2).ipynb", "amira/waves.ipynb", "amira/waves/waves.ipynb"]
+)
+def test_the_folder_says_which_assignment_it_holds(tmp_path, file):
+    """`mg9-course grade FOLDER` needs no --assignment where only one was handed in."""
+    for name in ("waves", "gaps"):
+        (tmp_path / "solutions" / name).mkdir(parents=True)
+        (tmp_path / "solutions" / name / f"{name}.ipynb").write_text("{}")
+    (tmp_path / "class" / file).parent.mkdir(parents=True)
+    (tmp_path / "class" / file).write_text("{}")
+    options = SimpleNamespace(root=tmp_path, folder=tmp_path / "class", assignment=None)
+    assert cli._assignment(options) == "waves"
+    (tmp_path / "class" / "bruno").mkdir()
+    (tmp_path / "class" / "bruno" / "gaps.ipynb").write_text("{}")
+    with pytest.raises(FolderError, match="say which with --assignment; in solutions/ are gaps, waves"):
+        cli._assignment(options)
 
 
 def test_exercises_have_no_solution_and_are_deterministic(root):

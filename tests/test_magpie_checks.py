@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from mg9 import b_ladder, data, report, splits
 from mg9.b_aliasing import aliasing_floor
 from mg9.checks import REGISTRY, CheckFailed, check, find
+from mg9.checks.tools import labelled
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "solutions" / "magpie" / "magpie.ipynb"
 TOPICS = ("mg9.checks.magpie", "mg9.checks.ladder", "mg9.checks.report", "course.hidden.magpie")
@@ -512,7 +513,7 @@ SILICA = [("mp-10851", "quartz-like", -3.1), ("mp-640917", "dense", -3.1), ("mp-
 GOOD_EVIDENCE = {
     "polymorph aliasing": (SILICA, "3 crystals of SiO2 span 2.43 eV/atom"),
     "cutoff": ([("mp-390", cutoff, -3.0 + cutoff / 100) for cutoff in (3.0, 5.0, 8.0)], "changes by 0.050"),
-    "twelfth neighbour": ([("mp-4126", "as given", -2.8), ("mp-4126", "renumbered", -2.6)], "KUO3"),
+    "twelfth neighbour": ([("mp-4126", [0, 1, 2, 3, 4], -2.8), ("mp-4126", [4, 3, 2, 1, 0], -2.6)], "KUO3"),
 }
 BAD_EVIDENCE = {
     "unknown kind": ("overfitting", SILICA, "not one of the three"),
@@ -542,7 +543,7 @@ BAD_EVIDENCE = {
 @pytest.mark.parametrize("kind", GOOD_EVIDENCE)
 def test_evidence_on_real_crystals_passes(kind, capsys):
     evidence, words = GOOD_EVIDENCE[kind]
-    check("failure.evidence", kind, evidence)
+    check("failure.evidence", kind, evidence, model_of(evidence))
     assert words in capsys.readouterr().out
 
 
@@ -550,7 +551,32 @@ def test_evidence_on_real_crystals_passes(kind, capsys):
 def test_evidence_that_shows_nothing_fails(case):
     kind, evidence, words = BAD_EVIDENCE[case]
     with pytest.raises(CheckFailed, match=words):
-        check("failure.evidence", kind, evidence)
+        check("failure.evidence", kind, evidence, model_of(evidence))
+
+
+def model_of(evidence, error=0.3):
+    """A model that says what the evidence says, and elsewhere what is known, within `error` eV/atom."""
+    said = {(str(row[0]), str(row[1])): row[-1] for row in evidence}
+    known = labelled().table["formation_energy_per_atom"]
+
+    def predicted_energy(kind, material_id, condition):
+        return said.get((material_id, str(condition)), float(known[material_id]) + error)
+
+    return predicted_energy
+
+
+def test_evidence_that_no_model_gives_fails():
+    evidence, _ = GOOD_EVIDENCE["cutoff"]
+    other = [*evidence[:-1], (*evidence[-1][:2], -2.0)]
+    with pytest.raises(CheckFailed, match="the model predicts another energy than the evidence says"):
+        check("failure.evidence", "cutoff", other, model_of(evidence))
+
+
+@pytest.mark.parametrize("kind", GOOD_EVIDENCE)
+def test_evidence_of_a_model_that_knows_nothing_fails(kind):
+    evidence, _ = GOOD_EVIDENCE[kind]
+    with pytest.raises(CheckFailed, match="the model of the evidence knows nothing"):
+        check("failure.evidence", kind, evidence, model_of(evidence, error=2.0))
 
 
 # The seven points
@@ -573,7 +599,8 @@ def study(table):
 
 
 def test_the_checklist_asks_for_each_point_until_all_are_there(study):
-    asked = []
+    asked, rows = [], study.dataset.table.index
+    ids = list(rows[study.split.train]), list(rows[study.split.test])
     steps = {
         1: lambda: setattr(study, "claim", "new chemistry"),
         3: study.residuals,
@@ -582,20 +609,29 @@ def test_the_checklist_asks_for_each_point_until_all_are_there(study):
     }
     for number, deliver in steps.items():
         with pytest.raises(CheckFailed, match=f"point {number}, .* is missing. It matters: "):
-            check("report.checklist", str(study))
+            check("report.checklist", str(study), *ids)
         asked.append(number)
         deliver()
-    check("report.checklist", str(study))
+    check("report.checklist", str(study), *ids)
+    with pytest.raises(CheckFailed, match="there is no crystal"):
+        check("report.checklist", str(study), [], [])
+    for other in (ids[::-1], (ids[0][20:], ids[1])):
+        with pytest.raises(CheckFailed, match="another error of (constant|ridge)"):
+            check("report.checklist", str(study), *other)
+    with pytest.raises(CheckFailed, match="not those of crystals"):
+        check("report.checklist", str(study), ["mp-0"], ids[1])
+    with pytest.raises(CheckFailed, match="another error of ridge.*"):
+        check("report.checklist", re.sub(r"ridge\s+0", "ridge 1", str(study)), *ids)
     study.claim = "anywhere in materials space"
     with pytest.raises(CheckFailed, match="point 1, .* is there, and it fails"):
-        check("report.checklist", str(study))
+        check("report.checklist", str(study), *ids)
     assert asked == [1, 3, 5, 7]
 
 
 @pytest.mark.parametrize(("printed", "words"), [(3, "printed report"), ("[x] 1  fine", "not the report")])
 def test_something_else_is_no_checklist(printed, words):
     with pytest.raises(CheckFailed, match=words):
-        check("report.checklist", printed)
+        check("report.checklist", printed, [], [])
 
 
 # All of them

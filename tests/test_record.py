@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,10 @@ from waves import RIGHT, answered, make_course, marks, run, waves, write
 
 from course.grader import late
 from course.grader.build import build
+from course.grader.execution import Terms
+from course.grader.grading import read_class
 from course.grader.ingest import FolderError
+from course.grader.sandbox import Limits
 
 WRONG = "def envelope(r, cutoff):\n    return 1 + 0 * r"
 
@@ -74,6 +78,21 @@ def test_what_is_graded_is_not_run_again(again):
     code, printed = again.grade()
     assert code == 1 and "to grade: nothing new; 1 are graded already" in printed
     assert again.lines() == before and "0 students' marks changed, 8 stayed" in printed
+
+
+def test_another_number_of_jobs_is_no_other_term(again):
+    """Threads follow from it, marks do not; a longer time or more memory are other terms."""
+    from course.grader.record import Record
+
+    limits = Limits(**again.lines()[0]["terms"]["limits"])
+    terms = Terms(**again.lines()[0]["terms"] | {"limits": limits})
+    more = replace(terms, threads=32, limits=replace(limits, threads=32))
+    (right,) = read_class(again.root, "waves", again.folder, "right").submissions
+    record = Record(again.out)
+    record.open(again.root, "waves")
+    assert record.reason(right, terms) == record.reason(right, more) == ""
+    for other in (replace(terms, cell_seconds=121), replace(terms, limits=replace(limits, memory_mb=99))):
+        assert record.reason(right, other) == "other terms"
 
 
 def test_what_is_new_is_run_with_the_seed_of_the_first_run(again):
@@ -237,6 +256,15 @@ def test_forget_leaves_nothing_of_a_student(again):
     left += [file for file in again.out.rglob("*") if file.is_file() and mark in file.read_bytes()]
     assert left == []
     assert marks(again.out)["right"]["checks"] == "6.0"
+
+
+def test_forget_overwrites_what_was_in_the_database(again):
+    """Deleted rows of SQLite stay in the file until something is written over them."""
+    remark = b"a remark that was meant for one pair of eyes"
+    mark_by_hand(again.out, 3, remark.decode())
+    assert remark in (again.out / "gradebook.db").read_bytes()
+    assert again.run("forget", again.out, "right", "--yes")[0] == 0
+    assert remark not in b"".join(file.read_bytes() for file in again.out.glob("gradebook*"))
 
 
 LATE = """

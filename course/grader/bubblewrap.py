@@ -2,7 +2,9 @@
 
 It sees the Python environment and mg9 read-only, an empty home and /tmp of limited size, and no network. It
 does not see solutions/, course/, the gradebook, other submissions, caches, or the modules that an assignment
-masks (its answers).
+masks (its answers). There is no seccomp filter: it would guard against faults of the kernel alone (no program
+here has a capability or can make a namespace), by a list of calls that is another for each processor and each
+version of torch; a machine that grades is better kept up to date.
 
 Read in order: `Limits`, `Place` (what is to be seen), `command`.
 """

@@ -230,6 +230,7 @@ def _assignment(options: argparse.Namespace) -> str:
     if options.assignment is not None:
         raise FolderError(f"no assignment {options.assignment!r}; {known}")
     handed_in = {file.stem for file in options.folder.glob("*/**/*.ipynb")}
+    handed_in |= {place.name for place in options.folder.glob("*/*") if place.is_dir()}
     found = [name for name in there if name in handed_in] if len(there) > 1 else there
     if len(found) != 1:
         raise FolderError(f"say which with --assignment; {known}")

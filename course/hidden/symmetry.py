@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mg9.checks import Local, periodicity, register, suspects, symmetry
+from mg9.checks import Local, comparing, periodicity, register, suspects, symmetry
 from mg9.checks.descriptions import drawn
-from mg9.checks.faulty import MIXED, faults_of
+from mg9.checks.faulty import MIXED
 
 
 @register(
@@ -59,14 +59,13 @@ def periodic(
     "hidden.symmetry.turn", slide=9, outcome=1, cause="R T R.T for tensors, v @ R.T for rows of vectors"
 )
 def turn(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    suspects.holds_turn(student, rng, function, drawn(rng))
+    comparing.holds_turn(student, rng, function, drawn(rng))
     return "forces and virials of three random crystals"
 
 
 @register("hidden.symmetry.suspects", slide=8, outcome=1, cause=suspects.CAUSE)
 def verdicts(student: Local, rng: np.random.Generator, verdict: Callable) -> str:
-    numbers = [int(n) for n in rng.integers(1000, 2**31, size=3)]
-    alone = str(rng.choice(MIXED))
-    numbers.append(next(n for n in range(1000, 2000) if faults_of(n) == [alone]))
-    suspects.holds_suspects(student, verdict, numbers, seed=int(rng.integers(2**31)))
-    return f"the right verdict on {len(numbers)} random suspects"
+    kinds = [rng.choice(MIXED, size=size, replace=False) for size in (1, *rng.integers(0, 3, size=3))]
+    drawn = [{str(fault): float(rng.uniform(0.5, 2.0)) for fault in sorted(kind)} for kind in kinds]
+    suspects.holds_suspects(student, verdict, drawn, seed=int(rng.integers(2**31)))
+    return f"the right verdict on {len(drawn)} random suspects"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from mg9.b_ladder import constant, ridge
 from mg9.checks import CheckFailed, Local, register
 from mg9.checks.tools import expect_numbers, labelled
 from mg9.report.checklist import POINTS
 
 FAILURES = ("polymorph aliasing", "cutoff", "twelfth neighbour")
+MOST = 40  # rows of evidence
 
 
 @register(
@@ -20,8 +23,53 @@ FAILURES = ("polymorph aliasing", "cutoff", "twelfth neighbour")
     outcome=7,
     cause="evidence is a list of (material_id, condition, predicted energy in eV/atom), real crystals only",
 )
-def failure(student: Local, rng: np.random.Generator, kind: Any, evidence: Any) -> str:
+def failure(
+    student: Local, rng: np.random.Generator, kind: Any, evidence: Any, predicted_energy: Callable
+) -> str:
+    shown = shows(kind, evidence)
     ids, conditions, energies = rows_of(kind, evidence)
+    for material_id, condition, energy in zip(ids, conditions, energies, strict=True):
+        again = expect_number(student.call(predicted_energy, kind, material_id, condition))
+        if abs(again - energy) > 1e-3:
+            raise CheckFailed(
+                "the model predicts another energy than the evidence says",
+                crystal=f"{material_id}, {condition}",
+                expected=f"{again:.4f} eV/atom",
+                got=f"{energy:.4f} eV/atom",
+                cause="the number was typed in, or comes from another model or condition than it says",
+            )
+    holds_a_model(student, rng, kind, predicted_energy)
+    return shown
+
+
+def holds_a_model(student: Local, rng: np.random.Generator, kind: str, predicted_energy: Callable) -> None:
+    """What the evidence is about predicts crystals without oxygen better than their median does."""
+    known = labelled().table.query("2 <= nsites <= 8")
+    known = known[~known["formula"].str.contains("O")].sample(25, random_state=int(rng.integers(2**31)))
+    target = known["formation_energy_per_atom"].to_numpy()
+    conditions = {"cutoff": lambda n: 8.0, "twelfth neighbour": lambda n: list(range(n))}
+    of = conditions.get(kind, lambda n: "")
+    asked = zip(known.index, known["nsites"], strict=True)
+    got = [expect_number(student.call(predicted_energy, kind, name, of(int(n)))) for name, n in asked]
+    error, least = np.abs(got - target).mean(), np.abs(target - np.median(target)).mean()
+    if error > 0.9 * least:
+        raise CheckFailed(
+            "the model of the evidence knows nothing: it is hardly better than one number for all crystals",
+            crystal=f"{len(known)} crystals without oxygen",
+            expected=f"a MAE clearly below {least:.2f} eV/atom",
+            got=f"{error:.2f} eV/atom",
+        )
+
+
+def expect_number(value: Any) -> float:
+    """One finite number."""
+    return float(expect_numbers([value] if isinstance(value, int | float) else value, 1, "the energy")[0])
+
+
+def shows(kind: Any, evidence: Any) -> str:
+    """What the evidence shows, in words; `CheckFailed` if it does not show a failure of that kind."""
+    ids, conditions, energies = rows_of(kind, evidence)
+    conditions = [str(condition) for condition in conditions]
     known = labelled().table.loc[ids]
     formula, spread = known["formula"].iloc[0], float(np.ptp(energies))
     if kind == "polymorph aliasing":
@@ -68,14 +116,14 @@ def failure(student: Local, rng: np.random.Generator, kind: Any, evidence: Any) 
     )
 
 
-def rows_of(kind: Any, evidence: Any) -> tuple[list[str], list[str], np.ndarray]:
-    """Ids, conditions as text, and energies (eV/atom) of the evidence; otherwise `CheckFailed`."""
+def rows_of(kind: Any, evidence: Any) -> tuple[list[str], list[Any], np.ndarray]:
+    """Ids, conditions, and energies (eV/atom) of the evidence; otherwise `CheckFailed`."""
     if kind not in FAILURES:
         raise CheckFailed("FAILURE is not one of the three", expected=", ".join(FAILURES), got=kind)
     rows = list(evidence) if isinstance(evidence, list | tuple) else []
-    if len(rows) < 2 or not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):
+    if not 2 <= len(rows) <= MOST or not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):
         raise CheckFailed(
-            "the evidence should be two or more rows of three",
+            f"the evidence should be two or more rows of three, at most {MOST}",
             got=evidence,
             expected="[(material_id, condition, energy), ...]",
         )
@@ -86,7 +134,7 @@ def rows_of(kind: Any, evidence: Any) -> tuple[list[str], list[str], np.ndarray]
             "no crystal of the formation-energy table", expected="ids such as mp-10851", got=unknown[0]
         )
     energies = expect_numbers([row[2] for row in rows], len(rows), "the predicted energies")
-    return ids, [str(row[1]) for row in rows], energies
+    return ids, [row[1] for row in rows], energies
 
 
 @register(
@@ -95,7 +143,13 @@ def rows_of(kind: Any, evidence: Any) -> tuple[list[str], list[str], np.ndarray]
     outcome=7,
     cause="print(study) says what is missing, why it matters and which method delivers it",
 )
-def checklist(student: Local, rng: np.random.Generator, printed: Any) -> str:
+def checklist(
+    student: Local,
+    rng: np.random.Generator,
+    printed: Any,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+) -> str:
     if not isinstance(printed, str):
         raise CheckFailed("the printed report is wanted", expected="str(study)", got=type(printed).__name__)
     marks = dict((int(number), mark) for mark, number in re.findall(r"^\[(.)\] (\d)  ", printed, flags=re.M))
@@ -112,4 +166,28 @@ def checklist(student: Local, rng: np.random.Generator, printed: Any) -> str:
             raise CheckFailed(
                 f"point {number}, {title!r}, is {state}. It matters: {why}", expected=how, got=state
             )
+    holds_numbers(printed, train_ids, test_ids)
     return "seven of seven: exemplary"
+
+
+def holds_numbers(printed: str, train_ids: Sequence[str], test_ids: Sequence[str]) -> None:
+    """The errors of the two rungs that come out the same for everybody, fitted here on these crystals."""
+    known = labelled().table
+    try:
+        train, test = (known.loc[list(ids)] for ids in (train_ids, test_ids))
+    except (KeyError, TypeError) as error:
+        raise CheckFailed(f"the ids are not those of crystals with formation energies: {error}") from None
+    if train.empty or test.empty:
+        raise CheckFailed("there is no crystal in the training part or in the test part")
+    text = re.sub(r"\s+", " ", printed).partition("MAE in eV/atom: ")[2]
+    for name, model in (("constant", constant()), ("ridge", ridge())):
+        model.fit(list(train["formula"]), train["formation_energy_per_atom"])
+        found = re.search(rf"\b{name} (\d+\.\d+)", text)
+        errors = model.predict(list(test["formula"])) - test["formation_energy_per_atom"]
+        if not found or abs(float(found[1]) - np.abs(errors).mean()) > 0.002:
+            raise CheckFailed(
+                f"the report has another error of {name} than a fit on the same crystals gives",
+                expected=f"{np.abs(errors).mean():.3f} eV/atom",
+                got=f"{found[1]} eV/atom" if found else "none",
+                cause="the report is that of another split, or was written by hand",
+            )

@@ -1,7 +1,10 @@
-"""Checks of the tests that are made of transformations: comparing, turning vectors, catching (slides 08, 09).
+"""The checks of a whole set of tests, on models that it is not shown (slide 08).
 
-The student's tests run in the student's process, on mixtures of the faulty models of `faulty.py`; a check
-asks for the verdict on a mixture by its number and knows which symmetries it breaks.
+A model under test stands here, where the check runs. The student's harness gets a `faulty.Replay`: it repeats
+what the model said of crystals, and lists those of which it has yet to speak. The harness runs again with the
+answers, until nothing is missing. So a verdict comes from asking; there is no name or number to look up.
+
+Read in order: `verdict_on` (the rounds), `a_crystal` (what may be asked), `holds_verdict`, the checks.
 """
 
 from __future__ import annotations
@@ -10,15 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from mg9 import b_symmetry
-from mg9.checks import CheckFailed, Local, faulty, register
-from mg9.checks.descriptions import Crystal, known
-from mg9.checks.tools import expect_close, expect_tensor
+from mg9.checks import CheckFailed, Local, WrongKind, faulty, register
 
 SYMMETRIES = ("permute", "rotate", "reflect", "translate", "wrap", "other_cell", "supercell")
 TESTS = (*SYMMETRIES, "stretch")
+ROUNDS, MOST = 20, 2000  # runs of the harness, and questions, for one model
 
 # Which tests each model fails; tests/test_checks_symmetry.py finds the same by running.
 BREAKS: dict[str, tuple[str, ...]] = {
@@ -39,154 +39,51 @@ CAUSE = (
 )
 
 
-@register(
-    "symmetry.differs",
-    slide=22,
-    outcome=1,
-    cause="broken unless |after - expected| <= tolerance, with expected = copies * before if extensive; "
-    "a NaN is never <= anything",
-)
-def differs(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    holds_differs(student, function, scale=1.5, copies=8)
-    return "sees changes of either sign, in one number or in one of many, and is not fooled by NaN"
+def verdict_on(
+    student: Local, harness: Callable, energy: faulty.Energy, seed: int, extensive: bool = False
+) -> Any:
+    """What the harness says of `energy`, which it does not see."""
+    said: list[tuple] = []
+    for _ in range(ROUNDS):
+        answer = student.call(harness, list(said), seed, extensive)
+        if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], list):
+            raise WrongKind("the verdict and a list of crystals are wanted", got=type(answer).__name__)
+        verdict, missing = answer
+        if not missing:
+            return verdict
+        if len(said) + len(missing) > MOST:
+            raise CheckFailed(f"it asks about more than {MOST} crystals: is there a loop in it?")
+        for asked in missing:
+            z, pos, cell = a_crystal(asked)
+            said.append((z, pos, cell, energy(z, pos, cell)))
+    raise CheckFailed("with one seed it asks about other crystals each time: draw everything from rng")
 
 
-def holds_differs(student: Local, function: Callable, scale: float, copies: int) -> None:
-    """The verdict on pairs of values."""
-    array = scale * np.arange(1.0, 7.0).reshape(2, 3)
-    one_off = array.copy()
-    one_off[1, 1] -= 0.01
-    nan = array.copy()
-    nan[0, 1] = np.nan
-    cases: list[tuple[str, Any, Any, int, bool, bool]] = [
-        ("equal energies", scale, scale, 1, False, False),
-        ("energies that differ by 1e-12 eV, rounding", scale, scale + 1e-12, 1, False, False),
-        ("an energy that grew by 0.01 eV", scale, scale + 0.01, 1, False, True),
-        ("an energy that fell by 0.01 eV", scale, scale - 0.01, 1, False, True),
-        ("an energy that is NaN afterwards", scale, float("nan"), 1, False, True),
-        ("an energy that is NaN both times", float("nan"), float("nan"), 1, False, True),
-        (f"{copies} copies, the same energy per atom (intensive)", scale, scale, copies, False, False),
-        (f"{copies} copies, {copies} times the energy per atom", scale, copies * scale, copies, False, True),
-        (
-            f"{copies} copies, {copies} times the total (extensive)",
-            scale,
-            copies * scale,
-            copies,
-            True,
-            False,
-        ),
-        (f"{copies} copies, the same total energy", scale, scale, copies, True, True),
-        ("equal forces", array, array.copy(), 1, False, False),
-        ("forces of which one component changed", array, one_off, 1, False, True),
-        ("forces of which one component is NaN", array, nan, 1, False, True),
-    ]
-    for what, before, after, n, extensive, wanted in cases:
-        got = student.call(function, before, after, n, extensive)
-        if isinstance(got, torch.Tensor | np.ndarray) and np.size(got) == 1:
-            got = bool(got)
-        if not isinstance(got, bool | np.bool_):
-            found = "None: is the return statement missing?" if got is None else type(got).__name__
-            raise CheckFailed("True or False is wanted", expected="one bool", got=found)
-        if bool(got) != wanted:
-            raise CheckFailed(
-                f"{what}: {'a fault is missed' if wanted else 'a false alarm'}", expected=wanted, got=got
-            )
+def a_crystal(asked: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z, pos and cell, if a neighbour list of them is a small matter; otherwise `CheckFailed`."""
+    kinds = isinstance(asked, tuple | list) and [type(part) for part in asked] == [np.ndarray] * 3
+    if not kinds or not all(part.dtype.kind in "if" for part in asked):
+        raise WrongKind("a model is asked about three arrays: z, pos, cell")
+    z, pos, cell = asked[0], asked[1].astype(float), asked[2].astype(float)
+    shapes = z.ndim == 1 and 1 <= len(z) <= 500 and pos.shape == (len(z), 3) and cell.shape == (3, 3)
+    if not shapes or not np.isfinite(pos).all() or not np.isfinite(cell).all():
+        raise CheckFailed("a model is asked about no crystal: z (N,), pos (N, 3), cell (3, 3)")
+    volume = abs(np.linalg.det(cell))
+    lengths = np.linalg.norm(cell, axis=1)
+    flat = lengths.max() > 200 or volume < len(z) or volume / lengths.prod() < 1e-3
+    if flat or np.abs(pos).max() > 1e4 or z.min() < 1 or z.max() > 100 or (z != z.astype(int)).any():
+        raise CheckFailed("a model is asked about a crystal that cannot be: flat, or of atoms in no space")
+    return z.astype(int), pos, cell
 
 
-@register(
-    "symmetry.turn",
-    slide=9,
-    outcome=1,
-    cause="scalars stay, vectors become R v (for rows v @ R.T), tensors become R T R.T",
-)
-def turn(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    kept, broken = holds_turn(student, rng, function, known(rng))
-    return (
-        f"turned forces agree to {kept:.0e} eV/Å; a network on their components is off by {broken:.2g} eV/Å"
-    )
-
-
-def holds_turn(
-    student: Local, rng: np.random.Generator, function: Callable, crystals: Sequence[Crystal]
-) -> tuple[float, float]:
-    """Energy, forces and virial of a right model, turned, against those of the turned crystal."""
-    kept, broken = 0.0, 0.0
-    for reflects in (False, True):
-        for c in crystals:
-            r = b_symmetry.random_rotation(rng, reflect=reflects)
-            how = f"{c.name}, {'reflected and ' * reflects}turned"
-            before, after = (c.z, c.pos, c.cell), (c.z, c.pos @ r.T, c.cell @ r.T)
-            _holds_scalar(student, function, faulty.right(*before), r, how)
-            forces, virial = faulty.forces(*before), faulty.virial(*before)
-            kept = max(kept, _holds(student, function, "vector", forces, faulty.forces(*after), r, how))
-            _holds(student, function, "tensor", virial, faulty.virial(*after), r, how)
-            network = faulty.forces_through_a_network
-            turned = expect_tensor(
-                student.call(function, network(*before), r, "vector"), forces.shape, "forces"
-            )
-            broken = max(broken, float(np.abs(turned.numpy() - network(*after)).max()))
-    if broken < 1e-6:
-        raise CheckFailed("this test cannot fail: forces that do not turn with the crystal pass it")
-    return kept, broken
-
-
-def _holds_scalar(student: Local, function: Callable, energy: float, r: np.ndarray, how: str) -> None:
-    got = student.call(function, energy, r, "scalar")
-    got = expect_tensor(np.asarray(got) if isinstance(got, float) else got, (), "the energy")
-    expect_close(
-        got, torch.tensor(energy, dtype=torch.float64), "energies do not turn", unit="eV", crystal=how
-    )
-
-
-def _holds(
-    student: Local,
-    function: Callable,
-    kind: str,
-    before: np.ndarray,
-    after: np.ndarray,
-    r: np.ndarray,
-    how: str,
-) -> float:
-    got = expect_tensor(student.call(function, before, r, kind), before.shape, f"the turned {kind}").double()
-    if kind == "vector":
-        mistakes = {
-            "forces turn with the crystal; here they stay": before,
-            "turned the other way round: for rows, R v is v @ R.T": before @ r,
-        }
-    else:
-        mistakes = {
-            "a tensor turns with the crystal; here it stays": before,
-            "one index of the tensor was turned; it has two": r @ before,
-            "one index of the tensor was turned (the second); it has two": before @ r.T,
-            "turned the other way round: a tensor becomes R T R.T": r.T @ before @ r,
-        }
-    for mistake, wrong in mistakes.items():
-        if np.allclose(got.numpy(), wrong, atol=1e-7):
-            raise CheckFailed(mistake, crystal=how)
-    unit = {"vector": "eV/Å", "tensor": "eV"}[kind]
-    return expect_close(got, torch.from_numpy(after), f"the turned {kind} is another", unit=unit, crystal=how)
-
-
-@register("symmetry.suspects", slide=8, outcome=1, cause=CAUSE)
-def suspects(student: Local, rng: np.random.Generator, verdict: Callable) -> str:
-    numbers = _numbers_with(("order_of_the_atoms", "cut_shells", "handedness", "lattice_vectors"))
-    holds_suspects(student, verdict, numbers, seed=0)
-    return f"the right verdict on {len(numbers)} suspects"
-
-
-def _numbers_with(faults: Sequence[str]) -> list[int]:
-    """A suspect without a fault, and for each of these faults one that has it and no other."""
-    wanted: list[list[str]] = [[], *([fault] for fault in faults)]
-    return [next(n for n in range(1000) if faulty.faults_of(n) == kinds) for kinds in wanted]
-
-
-def holds_suspects(student: Local, verdict: Callable, numbers: Sequence[int], seed: int) -> None:
-    """The names of the broken symmetries, suspect by suspect."""
-    for number in numbers:
-        faults = faulty.faults_of(number)
-        wanted = {test for fault in faults for test in BREAKS[fault]}
-        about = f"suspect {number} ({', '.join(faults) or 'a right model'})"
-        holds_verdict(student.call(verdict, number, seed), wanted, about)
+def holds_suspects(
+    student: Local, harness: Callable, suspects: Sequence[dict[str, float]], seed: int
+) -> None:
+    """The names of the broken symmetries, suspect by suspect; a suspect is fault -> how much of it."""
+    for number, weights in enumerate(suspects, start=1):
+        wanted = {test for fault in weights for test in BREAKS[fault]}
+        about = f"suspect {number} ({', '.join(weights) or 'a right model'})"
+        holds_verdict(verdict_on(student, harness, faulty.mixture(weights), seed), wanted, about)
 
 
 def holds_verdict(got: object, wanted: set[str], about: str) -> None:
@@ -209,8 +106,15 @@ def holds_verdict(got: object, wanted: set[str], about: str) -> None:
         raise CheckFailed(what, crystal=about, expected=sorted(wanted), got=sorted(set(got)))
 
 
+@register("symmetry.suspects", slide=8, outcome=1, cause=CAUSE)
+def suspects(student: Local, rng: np.random.Generator, harness: Callable) -> str:
+    alone = ("order_of_the_atoms", "cut_shells", "handedness", "lattice_vectors")
+    holds_suspects(student, harness, [{}, *({fault: 1.0} for fault in alone)], seed=0)
+    return f"the right verdict on {1 + len(alone)} suspects"
+
+
 @register("symmetry.table", slide=8, outcome=1, cause=CAUSE)
-def table(student: Local, rng: np.random.Generator, broken: Any) -> str:
+def table(student: Local, rng: np.random.Generator, broken: Any, harness: Callable) -> str:
     if not isinstance(broken, dict) or set(broken) != set(BREAKS):
         found = sorted(map(str, broken)) if isinstance(broken, dict) else type(broken).__name__
         raise CheckFailed(
@@ -218,4 +122,7 @@ def table(student: Local, rng: np.random.Generator, broken: Any) -> str:
         )
     for model, tests in BREAKS.items():
         holds_verdict(broken[model], set(tests), model)
+    for model in ("constant", str(rng.choice(faulty.TOTAL)), str(rng.choice(list(BREAKS)))):
+        got = verdict_on(student, harness, faulty.MODELS[model], 0, model in faulty.TOTAL)
+        holds_verdict(got, set(BREAKS[model]), f"your harness on {model}, which the table has right")
     return f"{len(BREAKS)} models, each with the symmetries that it breaks"

@@ -196,7 +196,7 @@ def no_metadata(folder: Path, notebook: dict) -> None:
     put(folder, notebook)
 
 
-@attack("JSON nested without end", verdict="not JSON")
+@attack("JSON nested without end", verdict="too large")
 def nested(folder: Path, notebook: dict) -> None:
     """A million brackets."""
     (folder / "target.ipynb").write_text('{"cells": ' + "[" * 1_000_000 + "]" * 1_000_000 + "}")
@@ -236,14 +236,14 @@ def sparse(folder: Path, notebook: dict) -> None:
             file.truncate(1 << 31)
 
 
-@attack("a file that never ends", verdict="missing")
+@attack("a file that never ends", verdict="not a file")
 def fifo(folder: Path, notebook: dict) -> None:
     """A named pipe and a folder where the notebook should be: who opens the pipe waits for ever."""
     os.mkfifo(folder / "target.ipynb")
     (folder / "target (2).ipynb").mkdir()
 
 
-@attack("another encoding", verdict="not text")
+@attack("another encoding", verdict="ok")
 def utf_16(folder: Path, notebook: dict) -> None:
     """UTF-16 with a byte order mark."""
     (folder / "target.ipynb").write_bytes(json.dumps(notebook).encode("utf-16"))
@@ -318,7 +318,7 @@ def formula_name(folder: Path, notebook: dict) -> None:
     put(folder, notebook)
 
 
-@attack("another one's notebook", verdict="missing")
+@attack("another one's notebook", verdict="link")
 def linked(folder: Path, notebook: dict) -> None:
     """The notebook is a link to the one of a student who is right."""
     (folder / "target.ipynb").symlink_to(folder.parents[1] / "honest and right" / "target" / "target.ipynb")
