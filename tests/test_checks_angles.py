@@ -1,0 +1,136 @@
+"""The checks of the assignment "angles": right code passes however it is written, wrong code fails by name.
+
+Right and wrong code are those of the self-test's description; here they run without a sandbox.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from across import Across, Handle
+from checking import code_cells, graded
+
+import course.hidden.angles  # noqa: F401  registers the hidden checks
+from mg9.a_crystal import radius_graph
+from mg9.checks import REGISTRY, CheckFailed, angles, check, find
+from mg9.checks.strain import GPA, Cell, rattled
+from mg9.checks.tools import known_crystals
+from mg9.e_angles import line_graph
+from mg9.potential import differentiate
+
+find("angles.lines")
+GRADED = graded("angles")
+DESCRIBED = tomllib.loads((Path(__file__).parents[1] / "course/selftest/angles.toml").read_text("utf-8"))
+
+
+def names_with(cells: dict[str, str]) -> dict:
+    """What the notebook defines, with other sources for some of its cells."""
+    names: dict = {}
+    for cell in code_cells("angles"):
+        if cell["metadata"].get("nbgrader", {}).get("grade") is False or cell["id"] == "setup":
+            exec(cells.get(cell["id"], "".join(cell["source"])), names)
+    return names
+
+
+def mutated(mutant: dict) -> dict:
+    (source,) = ("".join(cell["source"]) for cell in code_cells("angles") if cell["id"] == mutant["cell"])
+    assert source.count(mutant["replace"]) == 1
+    return names_with({mutant["cell"]: source.replace(mutant["replace"], mutant["by"])})
+
+
+def outcomes(names: dict) -> dict[str, str]:
+    """Check -> what it says where it fails."""
+    failures = {}
+    for name, arguments in GRADED.items():
+        try:
+            check(name, *(names[argument] for argument in arguments))
+        except CheckFailed as failure:
+            failures[name] = str(failure)
+    return failures
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return names_with({})
+
+
+def test_the_notebook_calls_every_check():
+    assert set(GRADED) == {name for name in REGISTRY if "angles." in name}
+    points = [c["metadata"].get("nbgrader", {}).get("points", 0) for c in code_cells("angles")]
+    assert sum(points) == 20
+
+
+def test_every_check_catches_something():
+    assert {name for mutant in DESCRIBED["mutant"] for name in mutant["fails"]} >= set(GRADED)
+
+
+@pytest.mark.parametrize("name", sorted(GRADED))
+def test_the_reference_passes_with_one_line_through_the_five_verbs(name, reference, capsys):
+    objects = [reference[argument] for argument in GRADED[name]]
+    check(name, *objects)
+    assert re.fullmatch(rf"passed  {re.escape(name)}: .+\n", capsys.readouterr().out)
+    for seed in (7, 8):
+        REGISTRY[name].function(Across(), np.random.default_rng(seed), *map(Handle, objects))
+
+
+@pytest.mark.parametrize("rewrite", DESCRIBED["rewrite"], ids=lambda one: one["name"])
+def test_right_code_passes_however_it_is_written(rewrite):
+    assert not outcomes(names_with(rewrite["cells"]))
+
+
+@pytest.mark.parametrize("mutant", DESCRIBED["mutant"], ids=lambda one: one["name"])
+def test_wrong_code_fails_and_its_mistake_is_named(mutant):
+    failures = outcomes(mutated(mutant))
+    assert set(failures) == set(mutant["fails"])
+    first = failures[mutant["fails"][0]]
+    assert re.search(mutant["says"], first), first
+    assert f"reread slide {REGISTRY[mutant['fails'][0]].slide:02d}" in first
+
+
+@pytest.mark.parametrize("name", sorted(GRADED))
+@pytest.mark.parametrize("thing", [None, 3, "text"])
+def test_something_else_altogether_is_a_failed_check(name, thing):
+    with pytest.raises(CheckFailed):
+        check(name, *[thing] * len(GRADED[name]))
+
+
+def test_an_energy_that_sees_no_angle_is_found(reference):
+    def constant(z, pos, cell):
+        return torch.tensor(1.0) * len(z)
+
+    with pytest.raises(CheckFailed, match="stayed the same"):
+        check("angles.energy", constant)
+
+
+# What the checks rest on
+
+
+def test_the_pairs_are_those_of_the_package():
+    name, structure = known_crystals("mp-5827")[0]
+    edges = radius_graph(structure, cutoff=4.0).edge_index
+    assert set(angles.pairs_of(edges)) == set(map(tuple, line_graph(edges).T.tolist()))
+
+
+def test_the_notebook_s_forces_and_stress_are_those_of_the_package(reference):
+    (at,) = rattled(np.random.default_rng(0), "mp-22865")
+    z, pos, cell = (torch.from_numpy(x) for x in (at.z, at.pos, at.cell))
+    forces, stress = reference["derivatives"](z, pos, cell)
+    graph = reference["radius_graph"](
+        reference["Structure"](at.cell, at.z, at.pos, coords_are_cartesian=True),
+        cutoff=reference["CUTOFF"],
+        dtype=torch.float64,
+    )
+    found = differentiate(lambda g: reference["energy_of"](g.z, g.pos, g.cell[0]).reshape(1), graph)
+    torch.testing.assert_close(found.forces, forces)
+    torch.testing.assert_close(found.stress[0], stress)
+    assert float(reference["pressure"](stress)) == pytest.approx(-GPA * float(torch.trace(stress)) / 3)
+
+
+def test_a_strain_moves_atoms_and_lattice():
+    at = Cell("", np.array([1]), np.array([[1.0, 2.0, 3.0]]), 4 * np.eye(3))
+    wide = at.strained(0.1 * np.eye(3))
+    np.testing.assert_allclose(wide.pos, 1.1 * at.pos)
+    np.testing.assert_allclose(wide.cell, 1.1 * at.cell)
