@@ -152,7 +152,7 @@ class ThreeBodyBasis(nn.Module):
 
 class SmoothBesselBasis(nn.Module):
     """h_m(r): orthonormal in the sphere, with value, slope and curvature zero at the cutoff (slides 17, 30)
-    [chen2022m3gnet, Eqs. 7-9].
+    [chen2022m3gnet].
 
     Sums of two neighbouring waves sin(m pi r / r_cut) / r cancel at the cutoff; Gram and Schmidt make them
     orthogonal again. forward: distance (E,) in Å to (E, count), in Å^(-3/2).

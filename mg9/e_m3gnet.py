@@ -9,7 +9,8 @@
 h(r_ij), the radial basis, is zero at 5 Å, f_c at 4 Å: no neighbour, and no pair of neighbours, appears with a
 jump. Forces and stress come by differentiating E (slide 31).
 
-Paper: Chen and Ong, Nat. Comput. Sci. 2, 718 (2022) [chen2022m3gnet], Eqs. 2 to 5.
+Paper: Chen and Ong, Nat. Comput. Sci. 2, 718 (2022) [chen2022m3gnet], Eqs. 2 and 3 for
+the three-body terms.
 Read in order: `GatedMLP`, `ThreeBody`, `Convolution`, `M3GNet` (its five slots), `ReleasedM3GNet`.
 Differs from the paper: no global state, which the published potential does not use either.
 `ReleasedM3GNet` is the potential as it was released: its radial basis ends at the cutoff with a slope, so its
@@ -88,7 +89,7 @@ class ThreeBody(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Atoms -> bonds, then bonds -> atoms (slide 30) [chen2022m3gnet, Eqs. 4, 5].
+    """Atoms -> bonds, then bonds -> atoms (slide 30) [chen2022m3gnet].
 
     forward: v (N, F), e (E, F), h (E, K), edge_index (2, E) = [j, i] to v' and e'.
     """
@@ -110,7 +111,7 @@ class M3GNet(nn.Module):
     """The network of slides 29 and 30; forward: a radius graph or a batch of them to (B,), extensive.
 
     Reads z, edge_index, distance, and the edge vectors from pos, cell and shift. cutoff: of bonds; angles:
-    of both bonds of a triplet; in Å, the graph's cutoff must not be smaller. [chen2022m3gnet, Eqs. 2-5]
+    of both bonds of a triplet; in Å, the graph's cutoff must not be smaller. [chen2022m3gnet]
     """
 
     elements = N_ELEMENTS

@@ -8,7 +8,7 @@
 The state u comes in with what the crystal is exposed to (a pressure, a strain), or as a learned token, and
 goes out as the summary that the heads read.
 
-Paper: Chen, Ye, Zuo, Zheng, Ong, Chem. Mater. 31, 3564 (2019) [chen2019megnet], Eqs. 1 to 5.
+Paper: Chen, Ye, Zuo, Zheng, Ong, Chem. Mater. 31, 3564 (2019) [chen2019megnet].
 Read in order: `BondUpdate`, `AtomUpdate`, `StateUpdate`, `MEGNet` (its five slots), `masked_error` (labels
 that are missing), then what was released: `ReleasedSet2Set`, `ReleasedMEGNet`.
 Differs from the paper: `MEGNet` has the deck's round, which hands the new state back to bonds and atoms, and
@@ -57,7 +57,7 @@ def mean_at(values: Tensor, place: Tensor, n: int) -> Tensor:
 
 
 class BondUpdate(nn.Module):
-    """e_ij' = phi_e(v_i, v_j, e_ij, u) (slide 26) [chen2019megnet, Eq. 1].
+    """e_ij' = phi_e(v_i, v_j, e_ij, u) (slide 26) [chen2019megnet].
 
     The first product is split: W_i v_i, W_j v_j and W_u u are taken per atom, not per bond.
     """
@@ -76,7 +76,7 @@ class BondUpdate(nn.Module):
 
 
 class AtomUpdate(nn.Module):
-    """v_i' = phi_v(mean over j of e_ij', v_i, u) (slide 26) [chen2019megnet, Eqs. 2, 3].
+    """v_i' = phi_v(mean over j of e_ij', v_i, u) (slide 26) [chen2019megnet].
 
     The mean is over the bonds that end in i, those whose e_ij' was made from [v_i, v_j] in this order.
     """
@@ -91,7 +91,7 @@ class AtomUpdate(nn.Module):
 
 
 class StateUpdate(nn.Module):
-    """u' = phi_u(mean of e_ij', mean of v_i', u), (B, F) (slide 26) [chen2019megnet, Eqs. 4, 5]."""
+    """u' = phi_u(mean of e_ij', mean of v_i', u), (B, F) (slide 26) [chen2019megnet]."""
 
     def __init__(self, *, features: int, hidden: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class MEGNet(nn.Module):
     to (B,), or to (B, heads) where there are several heads on the one trunk.
 
     state_size: how many numbers `graph.state` (B, state_size) holds, in units that make them of order one;
-    with 0 the state starts as a learned token. [chen2019megnet, Eqs. 1-5]
+    with 0 the state starts as a learned token. [chen2019megnet]
     Errors: ValueError for a graph without the state that was announced.
     """
 
