@@ -12,6 +12,8 @@ jump. Forces and stress come by differentiating E (slide 31).
 Paper: Chen and Ong, Nat. Comput. Sci. 2, 718 (2022) [chen2022m3gnet], Eqs. 2 and 3 for
 the three-body terms.
 Read in order: `GatedMLP`, `ThreeBody`, `Convolution`, `M3GNet` (its five slots), `ReleasedM3GNet`.
+A blind spot: sums over neighbours of P_l(cos) with l < 3 know the second moments of an atom's bonds, no more.
+fcc and hcp copper, with first neighbours only, have the same ones and the same energy.
 Differs from the paper: no global state, which the published potential does not use either.
 `ReleasedM3GNet` is the potential as it was released: its radial basis ends at the cutoff with a slope, so its
 forces jump there, and the angles of a bond are those at the atom that sends, not at the one that receives.

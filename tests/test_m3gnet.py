@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
 from mg9 import data
-from mg9.a_crystal import molecule_graph, radius_graph
+from mg9.a_crystal import crystal_graph, molecule_graph, radius_graph
 from mg9.a_graph import batch_graphs, edge_vectors
 from mg9.b_symmetry import exchange, stretch, symmetry_error
 from mg9.e_angles import cosine
@@ -147,6 +147,21 @@ def test_sees_an_angle_that_no_distance_tells():
     for three_body in model.three_body:
         torch.nn.init.zeros_(three_body.update.value[0].weight)
     assert (model(bent(120)) - model(bent(170))).abs().item() < 1e-14
+
+
+def stacked(layers: str) -> Structure:
+    """Close-packed layers of copper, 2.55 Å between neighbours."""
+    place, n = {"A": (0, 0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}, len(layers)
+    lattice = Lattice.hexagonal(2.55, 2.55 * n * np.sqrt(2 / 3))
+    return Structure(lattice, ["Cu"] * n, [(*place[one], k / n) for k, one in enumerate(layers)])
+
+
+def test_first_neighbours_of_fcc_and_hcp_have_the_same_second_moments_and_are_not_told_apart():
+    model = made()
+    fcc, hcp = (crystal_graph(stacked(layers), dtype=DOUBLE) for layers in ("ABC", "AB"))
+    assert model(fcc).item() / 3 == pytest.approx(model(hcp).item() / 2, rel=1e-12)
+    farther = [model(graph_of(stacked(layers))).item() / len(layers) for layers in ("ABC", "AB")]
+    assert abs(farther[0] - farther[1]) > 1e-6
 
 
 # Input at the edge of sense
