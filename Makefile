@@ -13,7 +13,7 @@ TORCH_FLAGS := --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
 LECTURES := $(wildcard lectures/*.ipynb)
 SOLUTIONS := $(wildcard solutions/*/*.ipynb)
-FIGURES := evaluation whole_shells pressure angles ceiling
+FIGURES := evaluation whole_shells pressure angles ceiling qm9_curve
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 
 # Threads that wait sleep instead of spinning: on a machine that others use too, several times faster.
@@ -73,6 +73,7 @@ full: sources  ## every notebook at the full training budget; stores what the le
 
 slides: .venv/.ready  ## the lectures as reveal.js decks in build/slides
 	$(PY) -m nbconvert --to slides --template deck --TemplateExporter.extra_template_basedirs=course \
+	  --SlidesExporter.reveal_scroll=True \
 	  --output-dir build/slides $(LECTURES)
 
 figures: sources  ## what lectures show and what takes longer than three minutes, into course/figures

@@ -8,13 +8,13 @@
 A convolution kernel with a slot for every distance: 2.3 and 2.7 Å have filters of their own, and all of them
 are learned by one small network.
 
-Paper: Schütt et al., NeurIPS (2017) [schutt2017schnet], Eq. 1, and J. Chem. Phys. 148, 241722 (2018)
+Papers: Schütt et al., NeurIPS (2017) [schutt2017schnet], and J. Chem. Phys. 148, 241722 (2018)
 [schutt2018schnet], which adds crystals.
 Read in order: `ContinuousFilter` (slide 13), `ContinuousFilterConvolution` and `SlideInteraction` (slide 14),
 `Interaction` (the paper's block), `SchNet` (its five slots), `MeanSchNet`, `SlideSchNet`.
 Published: 64 features; 3 blocks (2017) or 6 (2018); Gaussians every 0.1 Å with beta = 10 Å^-2, up to 30 Å for
 molecules; 5 Å for materials. These are the defaults here, with 3 blocks and 5 Å.
-Differs from the paper: its Eq. 1 has neither a cutoff nor an envelope; here both are always there, as in
+Differs from the paper: its sum has neither a cutoff nor an envelope; here both are always there, as in
 PyTorch Geometric's SchNet.
 """
 
@@ -62,7 +62,7 @@ class ContinuousFilter(nn.Module):
 
 
 class ContinuousFilterConvolution(nn.Module):
-    """sum_j v_j * W(r_ij), the sum of slide 14 [schutt2017schnet, Eq. 1].
+    """sum_j v_j * W(r_ij), the sum of slide 14 [schutt2017schnet].
 
     forward: v (N, F), u (E, K), envelope (E,), edge_index (2, E) = [j, i] to (N, F).
     """

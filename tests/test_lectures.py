@@ -66,8 +66,11 @@ def bad_cells(notebook) -> list[str]:
     for number, cell in enumerate(notebook.cells):
         if cell.source.count("\n") + 1 > LINES[cell.cell_type]:
             problems.append(f"cell {number} is longer than {LINES[cell.cell_type]} lines")
-        if not cell.metadata.get("slideshow", {}).get("slide_type"):
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        if not kind:
             problems.append(f"cell {number} has no slideshow metadata")
+        if kind == "slide" and not cell.source.startswith("#"):
+            problems.append(f"cell {number} begins a slide without a heading")
         if place := PLACES.search(cell.source):
             problems.append(f"cell {number} names a place: {place[0]}")
     return problems
@@ -186,6 +189,11 @@ def plant_no_slideshow(notebook):
     del notebook.cells[5].metadata["slideshow"]
 
 
+def plant_lonely_caption(notebook):
+    caption = cell_with(notebook, lambda c: c.source.startswith("*What to see:"))
+    caption.metadata["slideshow"]["slide_type"] = "slide"
+
+
 def plant_path(notebook):
     cell_with(notebook, printed).outputs[0].text += "saved to /home/amira/model.pt\n"
 
@@ -260,6 +268,7 @@ PLANTED = {
     plant_silence: "slide 23 runs nothing",
     plant_long_cell: "longer than 20 lines",
     plant_no_slideshow: "no slideshow metadata",
+    plant_lonely_caption: "a slide without a heading",
     plant_path: "a place: /home/",
     plant_host: "a place: https://",
     plant_warning: "an error or a warning",
