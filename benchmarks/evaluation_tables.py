@@ -52,12 +52,8 @@ def errors(found: pd.DataFrame, model: str, split: str, *, part: str = "all", ho
 
 
 def cell(seeds: pd.Series) -> str:
-    """ "0.137 ± 0.002": the mean of the seeds and half their range; how many seeds, if not three."""
-    if seeds.empty:
-        return ""
-    spread = f" ± {np.ptp(seeds) / 2:.3f}" if len(seeds) > 1 else ""
-    few = "" if len(seeds) == SEEDS else f" ({len(seeds)} of {SEEDS} seeds)"
-    return f"{seeds.mean():.3f}{spread}{few}"
+    """ "0.137 ± 0.002": the mean of the seeds and half their range."""
+    return f"{seeds.mean():.3f} ± {np.ptp(seeds) / 2:.3f}"
 
 
 def ratio(found: pd.DataFrame, model: str, family: str) -> str:
