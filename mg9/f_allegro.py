@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from mg9.a_errors import N_ELEMENTS
 from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
-from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import (
     SCALAR,
     Features,
@@ -34,7 +33,7 @@ from mg9.f_irreps import (
     spherical_harmonics,
     tensor_product,
 )
-from mg9.f_layers import ElementRows, EquivariantLinear, perceptron
+from mg9.f_layers import ElementRows, EquivariantLinear, RadialBasis, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -113,8 +112,7 @@ class Allegro(nn.Module):
         super().__init__()
         self.l_max, self.scale = l_max, mean_neighbors**-0.5
         self.rows = ElementRows(elements)
-        self.basis = BesselBasis(cutoff=cutoff, functions=radial)
-        self.envelope = PolynomialEnvelope(cutoff=cutoff)
+        self.basis = RadialBasis(cutoff=cutoff, functions=radial)
         self.atoms = nn.Embedding(len(elements), scalars // 4)
         self.pairs = perceptron(2 * (scalars // 4) + radial, scalars, scalars)
         self.directions = perceptron(scalars, (l_max + 1) * features)
@@ -144,7 +142,7 @@ class Allegro(nn.Module):
         """E_i (N,): each a function of the neighbours of i within the cutoff, and of nothing else."""
         (j, i), r = graph.edge_index, graph.distance  # slot 1, the graph: built by a_crystal.py
         N, z = len(graph.z), self.atoms(self.rows(graph.z))  # slot 2, node features (N, S / 4)
-        envelope = self.envelope(r).unsqueeze(1)
+        envelope = self.basis.envelope(r).unsqueeze(1)
         pair = [z.index_select(0, i), z.index_select(0, j), self.basis(r)]
         x = self.pairs(torch.cat(pair, dim=1)) * envelope  # slot 3, edge features (E, S), and harmonics
         Y = spherical_harmonics(edge_vectors(graph), self.l_max)

@@ -6,8 +6,8 @@
     sum_j R(r_ij) (h_j ⊗ Y)     a message with directions
 
 Paper: Batzner and others, Nat. Commun. 13, 2453 (2022) [batzner2022nequip], for the gate and the convolution.
-Read in order: `EquivariantLinear`, `ElementLinear`, `Gate`, `Convolution`; then two helpers, `perceptron` and
-`ElementRows`.
+Read in order: `EquivariantLinear`, `ElementLinear`, `Gate`, `Convolution`; then the small parts,
+`RadialBasis`, `perceptron` and `ElementRows`.
 Differs from the paper: factors such as one over the root of a width are in how weights start, not in the
 layer.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mg9.a_errors import N_ELEMENTS, UnknownElement
 from mg9.a_graph import Neighbours
+from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import PSEUDOSCALAR, SCALAR, Features, Irrep, clebsch_gordan, natural
 
 
@@ -90,7 +91,7 @@ class Gate(nn.Module):
 
 
 class Convolution(nn.Module):
-    """sum_j R(r_ij) (h_j ⊗ Y(r_ij)) over the neighbours j of i (slide 37) [batzner2022nequip, Eq. 3].
+    """sum_j R(r_ij) (h_j ⊗ Y(r_ij)) over the neighbours j of i (slide 37) [batzner2022nequip].
 
     before: features of each irrep of h; wanted: the irreps to make; l_max: of Y; sizes: of the layers that
     make R from the K radial functions. forward: h {irrep: (N, F, 2l + 1)}, Y a list over l of (E, 2l + 1),
@@ -130,12 +131,35 @@ class Convolution(nn.Module):
         return {irrep: torch.cat(parts, dim=1) for irrep, parts in sums.items()}
 
 
+class RadialBasis(nn.Module):
+    """Bessel functions of the distance that fade out at the cutoff, of mean square one within it (slide
+    37) [gasteiger2020dimenet].
+
+    cutoff in Å; functions: K; p: of the polynomial envelope. forward: distance (E,) in Å to (E, K).
+    """
+
+    def __init__(self, *, cutoff: float, functions: int = 8, p: int = 6) -> None:
+        super().__init__()
+        self.waves = BesselBasis(cutoff=cutoff, functions=functions)
+        self.envelope = PolynomialEnvelope(cutoff=cutoff, p=p)
+        self.scale = (cutoff**3 / 3) ** 0.5  # the waves are orthonormal over a sphere of that volume / 4 pi
+
+    def forward(self, distance: Tensor) -> Tensor:
+        return self.scale * self.waves(distance) * self.envelope(distance).unsqueeze(1)
+
+
+SWISH = 1.68  # brings the mean square of swish(x), for x of mean square one, back to one
+
+
 def perceptron(*sizes: int) -> nn.Sequential:
-    """Dense layers without bias with a swish between them; R(r) fades out with the basis (slide 37)."""
+    """Dense layers without bias with a swish between them; they start so that sizes are kept (slide 37).
+
+    Without a bias the result fades out where the radial basis does.
+    """
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for place, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
         layers += [nn.Linear(before, after, bias=False), nn.SiLU()]
-        nn.init.normal_(layers[-2].weight, std=before**-0.5)
+        nn.init.normal_(layers[-2].weight, std=(SWISH if place else 1.0) * before**-0.5)
     return nn.Sequential(*layers[:-1])
 
 

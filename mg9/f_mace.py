@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from mg9.a_errors import N_ELEMENTS
 from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
-from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import (
     SCALAR,
     Features,
@@ -37,7 +36,14 @@ from mg9.f_irreps import (
     spherical_harmonics,
     tensor_product,
 )
-from mg9.f_layers import Convolution, ElementLinear, ElementRows, EquivariantLinear, perceptron
+from mg9.f_layers import (
+    Convolution,
+    ElementLinear,
+    ElementRows,
+    EquivariantLinear,
+    RadialBasis,
+    perceptron,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -152,8 +158,7 @@ class MACE(nn.Module):
         super().__init__()
         self.l_max, self.mean_neighbors = l_max, mean_neighbors
         self.rows = ElementRows(elements)
-        self.basis = BesselBasis(cutoff=cutoff, functions=radial)
-        self.envelope = PolynomialEnvelope(cutoff=cutoff, p=5)
+        self.basis = RadialBasis(cutoff=cutoff, functions=radial, p=5)
         self.atoms = nn.Embedding(len(elements), features)
         self.rounds = nn.ModuleList()
         degrees = [0, *[l_hidden] * (layers - 1), 0]  # of h before each round, and scalars after the last
@@ -189,8 +194,7 @@ class MACE(nn.Module):
         and an embedding for other uses (slide 38)."""
         element = self.rows(graph.z)
         h, found = {SCALAR: self.atoms(element).unsqueeze(2)}, []  # slot 2, node features (N, F, 1)
-        r = graph.distance  # slot 1, the graph: built by a_crystal.py
-        basis = self.basis(r) * self.envelope(r).unsqueeze(1)  # slot 3, edge features (E, K), and harmonics
+        basis = self.basis(graph.distance)  # slots 1, the graph, and 3, edge features (E, K) and harmonics
         Y = spherical_harmonics(edge_vectors(graph), self.l_max)
         around = Neighbours(graph.edge_index, len(element))
         for part in self.rounds:  # slot 4, message and update

@@ -24,9 +24,16 @@ from torch import Tensor, nn
 
 from mg9.a_errors import N_ELEMENTS
 from mg9.a_graph import Neighbours, crystals_of, edge_vectors, sum_over_crystals
-from mg9.c_radial import BesselBasis, PolynomialEnvelope
 from mg9.f_irreps import SCALAR, Features, Irrep, natural, spherical_harmonics
-from mg9.f_layers import Convolution, ElementLinear, ElementRows, EquivariantLinear, Gate, perceptron
+from mg9.f_layers import (
+    Convolution,
+    ElementLinear,
+    ElementRows,
+    EquivariantLinear,
+    Gate,
+    RadialBasis,
+    perceptron,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -96,8 +103,7 @@ class NequIP(nn.Module):
         super().__init__()
         self.l_max, n = l_max, len(elements)
         self.rows = ElementRows(elements)
-        self.basis = BesselBasis(cutoff=cutoff, functions=radial)
-        self.envelope = PolynomialEnvelope(cutoff=cutoff)
+        self.basis = RadialBasis(cutoff=cutoff, functions=radial)
         self.atoms = nn.Embedding(n, features)
         kinds = [Irrep(degree, p) for degree in range(l_max + 1) for p in (1, -1)]
         widths = {ir: features for ir in kinds if parity or ir == natural(ir.l)}
@@ -126,8 +132,7 @@ class NequIP(nn.Module):
         """h after the last round, {irrep: (N, F, 2l + 1)}."""
         element = self.rows(graph.z)
         h = {SCALAR: self.atoms(element).unsqueeze(2)}  # slot 2, node features (N, F, 1)
-        r = graph.distance  # slot 1, the graph: built by a_crystal.py
-        basis = self.basis(r) * self.envelope(r).unsqueeze(1)  # slot 3, edge features (E, K), and harmonics
+        basis = self.basis(graph.distance)  # slots 1, the graph, and 3, edge features (E, K) and harmonics
         Y = spherical_harmonics(edge_vectors(graph), self.l_max)
         around = Neighbours(graph.edge_index, len(element))
         for interaction in self.interactions:

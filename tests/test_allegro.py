@@ -42,7 +42,7 @@ def test_the_sum_around_an_atom_is_written_out():
     pos = np.array([[0.0, 0, 0], [1.4, 0.2, 0], [-0.4, 1.2, 0.5], [0.1, -0.8, 1.1]])
     graph = molecule_graph([6, 8, 1, 1], pos, cutoff=CUTOFF, dtype=DOUBLE)
     (j, i), r = graph.edge_index, graph.distance
-    layer, envelope = model.layers[0], model.envelope(graph.distance).unsqueeze(1)
+    layer, envelope = model.layers[0], model.basis.envelope(graph.distance).unsqueeze(1)
     atoms = model.atoms(graph.z - 1)
     x = model.pairs(torch.cat([atoms[i], atoms[j], model.basis(r)], dim=1)) * envelope
     y = torch.cat([torch.ones(len(r), 1, dtype=DOUBLE), 3**0.5 * edge_vectors(graph) / r.unsqueeze(1)], 1)

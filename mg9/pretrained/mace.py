@@ -23,6 +23,7 @@ from torch import Tensor
 from mg9.a_errors import N_ELEMENTS
 from mg9.data.cache import Archive, folder, member, obtain
 from mg9.f_irreps import natural
+from mg9.f_layers import RadialBasis
 from mg9.f_mace import MACE, coupling_of, symmetric, triples
 from mg9.potential import Potential
 from mg9.pretrained import states
@@ -36,7 +37,7 @@ AIIDA = Archive(
 )
 FILE = "aiida_mlip-0.3.0/tests/data/input_files/mace/mace_mp_small.model"
 SHA256 = "2ddb079cee0e131eaaf6912ba581b394551ead283e95c99cfe78c605d10b5736"
-FORMAT = 1  # part of the converted file's name: a change of the names below never meets an old file
+FORMAT = 2  # part of the converted file's name: a change of the names below never meets an old file
 
 
 def load(*, dtype: torch.dtype | None = None) -> Potential:
@@ -116,6 +117,7 @@ def renamed(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     z = theirs["atomic_numbers"].tolist()
     n, features = len(z), theirs["node_embedding.linear.weight"].numel() // len(z)
     swish = theirs["interactions.0.conv_tp_weights.layer0.act.cst"]
+    basis = RadialBasis(cutoff=float(theirs["r_max"])).scale
 
     def matrix(name: str, inputs: int = features) -> Tensor:
         return theirs[name].reshape(inputs, -1).T / inputs**0.5
@@ -126,7 +128,7 @@ def renamed(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         ours[f"{own}.up.weight.0e"] = matrix(f"{block}.linear_up.weight")
         for layer in range(4):
             weight = theirs[f"{block}.conv_tp_weights.layer{layer}.weight"]
-            size = len(weight) ** -0.5 * (swish if layer else 1.0)
+            size = len(weight) ** -0.5 * (swish if layer else 1.0 / basis)
             ours[f"{own}.convolution.filter.{2 * layer}.weight"] = weight.T * size
         degrees = theirs[f"{block}.linear.weight"].reshape(-1, features, features)
         for degree, weight in enumerate(degrees):
