@@ -121,7 +121,7 @@ class NequIP(nn.Module):
                 )
             )
             h = self.interactions[-1].after
-        self.atomwise = perceptron(features, features // 2, 1)
+        self.atomwise = perceptron(features, 1)
 
     def forward(self, graph: Data | Batch) -> Tensor:
         batch, n_crystals = crystals_of(graph)
