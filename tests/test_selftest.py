@@ -97,7 +97,7 @@ def test_a_description_that_does_not_fit_is_refused_in_words(root, tmp_path):
     text = str(refusal.value)
     assert "rewrite 'one': no solution cell gauss" in text
     assert "mutant 'elsewhere': the text to replace is 0 times in readout" in text
-    assert "mutant 'unknown check': `fails` names checks" in text
+    assert "mutant 'unknown check': `fails` and `may` name checks" in text
     assert "mutant 'half': by, fails, replace, says is missing" in text
     assert "1 rewrites and 2 mutants; wanted are at least 3 and 10" in text
 
