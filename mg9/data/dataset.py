@@ -102,8 +102,9 @@ class Dataset:
         from tqdm.auto import tqdm
 
         rows = self.rows[self._positions(ids)]
-        progress = tqdm(rows, desc=f"structures of {self.name}", unit="structure", delay=2, leave=False)
-        return [self.crystals.structure(row) for row in progress]
+        bar = {"desc": f"structures of {self.name}", "unit": "structure", "delay": 2, "leave": False}
+        few = len(rows) < 100  # quick, and a notebook would get the messages of a bar all the same
+        return [self.crystals.structure(row) for row in tqdm(rows, disable=few, **bar)]
 
     def tensors(self, name: str, ids: Iterable[str] | None = None) -> np.ndarray | list[np.ndarray]:
         """A tensor column: an array (rows, ...), or for one that belongs to atoms a list of (N, 3) arrays.
