@@ -43,7 +43,8 @@ def failure(
 
 
 def holds_a_model(student: Local, rng: np.random.Generator, kind: str, predicted_energy: Callable) -> None:
-    """What the evidence is about predicts crystals without oxygen better than their median does."""
+    """What the evidence is about tells crystals without oxygen apart and, fully trained, predicts them better
+    than their median does: at the tiny budget a network need not."""
     known = labelled().table.query("2 <= nsites <= 8")
     known = known[~known["formula"].str.contains("O")].sample(25, random_state=int(rng.integers(2**31)))
     target = known["formation_energy_per_atom"].to_numpy()
@@ -52,12 +53,12 @@ def holds_a_model(student: Local, rng: np.random.Generator, kind: str, predicted
     asked = zip(known.index, known["nsites"], strict=True)
     got = [expect_number(student.call(predicted_energy, kind, name, of(int(n)))) for name, n in asked]
     error, least = np.abs(got - target).mean(), np.abs(target - np.median(target)).mean()
-    if error > 0.9 * least:
+    if np.ptp(got) < 0.05 or (student.budget == "full" and error > 0.9 * least):
         raise CheckFailed(
             "the model of the evidence knows nothing: it is hardly better than one number for all crystals",
             crystal=f"{len(known)} crystals without oxygen",
-            expected=f"a MAE clearly below {least:.2f} eV/atom",
-            got=f"{error:.2f} eV/atom",
+            expected=f"different energies, and a MAE clearly below {least:.2f} eV/atom",
+            got=f"{np.ptp(got):.2f} eV/atom between the lowest and the highest, a MAE of {error:.2f} eV/atom",
         )
 
 
