@@ -33,7 +33,7 @@ from mg9.f_irreps import (
     spherical_harmonics,
     tensor_product,
 )
-from mg9.f_layers import ElementRows, EquivariantLinear, RadialBasis, perceptron
+from mg9.f_layers import ElementRows, EquivariantLinear, RadialBasis, paths, perceptron
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -58,13 +58,7 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.scale = features, mean_neighbors**-0.5
-        self.paths = [
-            (x, natural(degree), to)
-            for to in wanted
-            for x in before
-            for degree in range(l_max + 1)
-            if to in x * natural(degree)
-        ]
+        self.paths = paths(before, wanted, l_max)
         made = {to: 0 for _, _, to in self.paths}
         for _, _, to in self.paths:
             made[to] += features

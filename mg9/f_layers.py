@@ -6,7 +6,7 @@
     sum_j R(r_ij) (h_j ⊗ Y)     a message with directions
 
 Paper: Batzner and others, Nat. Commun. 13, 2453 (2022) [batzner2022nequip], for the gate and the convolution.
-Read in order: `EquivariantLinear`, `ElementLinear`, `Gate`, `Convolution`; then the small parts,
+Read in order: `EquivariantLinear`, `ElementLinear`, `Gate`, `paths`, `Convolution`; then the small parts,
 `RadialBasis`, `perceptron` and `ElementRows`.
 Differs from the paper: factors such as one over the root of a width are in how weights start, not in the
 layer.
@@ -14,7 +14,7 @@ layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,12 @@ class Gate(nn.Module):
         }
 
 
+def paths(before: Iterable[Irrep], wanted: Iterable[Irrep], l_max: int) -> list[tuple[Irrep, Irrep, Irrep]]:
+    """(x, y, to): every way to make a wanted irrep of a feature x and a harmonic y up to l_max (slide 37)."""
+    harmonics = [natural(degree) for degree in range(l_max + 1)]
+    return [(x, y, to) for to in wanted for x in before for y in harmonics if to in x * y]
+
+
 class Convolution(nn.Module):
     """sum_j R(r_ij) (h_j ⊗ Y(r_ij)) over the neighbours j of i (slide 37) [batzner2022nequip].
 
@@ -105,13 +111,7 @@ class Convolution(nn.Module):
         self, before: Mapping[Irrep, int], wanted: Sequence[Irrep], *, l_max: int, sizes: Sequence[int]
     ) -> None:
         super().__init__()
-        self.paths = [
-            (x, natural(degree), to)
-            for to in wanted
-            for x in before
-            for degree in range(l_max + 1)
-            if to in x * natural(degree)
-        ]
+        self.paths = paths(before, wanted, l_max)
         self.widths = [before[x] for x, _, _ in self.paths]
         self.after: dict[Irrep, int] = {}
         for (_, _, to), width in zip(self.paths, self.widths, strict=True):

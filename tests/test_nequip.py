@@ -137,7 +137,7 @@ def test_forces_from_an_energy_do_no_work_around_a_loop_and_native_ones_do():
 
 
 def test_without_directions_it_sees_distances_only():
-    """l_max = 0. The tetrahedron of CHFClBr and its mirror image differ for no network of true scalars."""
+    """l_max = 0: every path goes from scalars to scalars."""
     assert all(
         path == (SCALAR, SCALAR, SCALAR)
         for interaction in made(l_max=0, parity=False).interactions
