@@ -40,7 +40,7 @@ def build(name: str, whose: str, batch: dict):
 def ours(name: str, batch: dict):
     module, attribute = {
         "SchNet": ("c_schnet", "SchNet"),
-        "MEGNet": ("e_megnet", "ReleasedMEGNet"),
+        "MEGNet": ("e_megnet_paper", "ReleasedMEGNet"),
         "M3GNet": ("e_m3gnet", "ReleasedM3GNet"),
         "ALIGNN": ("e_alignn", "ALIGNN"),
     }[name]

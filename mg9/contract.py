@@ -23,7 +23,8 @@ from mg9.d_cgcnn import CGCNN, ReleasedCGCNN
 from mg9.d_readout import AttentionReadout, Set2SetReadout, SumReadout
 from mg9.e_alignn import ALIGNN
 from mg9.e_m3gnet import M3GNet, ReleasedM3GNet
-from mg9.e_megnet import MEGNet, ReleasedMEGNet
+from mg9.e_megnet import MEGNet
+from mg9.e_megnet_paper import ReleasedMEGNet
 from mg9.f_allegro import Allegro
 from mg9.f_mace import MACE
 from mg9.f_nequip import NequIP

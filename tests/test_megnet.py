@@ -11,7 +11,9 @@ from mg9 import data
 from mg9.a_crystal import crystal_graph, radius_graph
 from mg9.a_graph import batch_graphs
 from mg9.b_symmetry import exchange, stretch, symmetry_error
-from mg9.e_megnet import BondUpdate, MEGNet, ReleasedMEGNet, masked_error
+from mg9.e_megnet import MEGNet, masked_error
+from mg9.e_megnet_paper import ReleasedMEGNet
+from mg9.e_updates import BondUpdate
 
 DOUBLE = torch.float64
 

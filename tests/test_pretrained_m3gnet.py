@@ -252,7 +252,7 @@ def test_what_a_pickle_asks_for_is_refused(fresh, monkeypatch):
 
 def test_a_file_that_is_not_there_is_asked_for_in_words(tmp_path, monkeypatch):
     monkeypatch.setenv("MG9_CACHE", str(tmp_path))
-    with pytest.raises(cache.FetchError, match=r"is in no package: copy the folder of that name .* or load"):
+    with pytest.raises(cache.FetchError, match=r"is in no package: load .* or copy the folder of that name"):
         load(PAPER)
 
 

@@ -13,7 +13,7 @@ LETTERED = sorted(PACKAGE.glob("[a-h]_*.py"))
 EVERY = sorted(PACKAGE.rglob("*.py"))
 
 # Lettered files that others may import, beside all of a_ and b_; every other one is an architecture.
-BUILDING_BLOCKS = {"c_radial", "d_atoms", "d_readout", "e_angles", "f_irreps", "f_layers"}
+BUILDING_BLOCKS = {"c_radial", "d_atoms", "d_readout", "e_angles", "e_updates", "f_irreps", "f_layers"}
 MAY_IMPORT_ARCHITECTURES = {"g_foundation", "h_choose"}
 NOT_IN_AN_ARCHITECTURE = {"train", "plots", "report", "pretrained", "data", "checks", "cli"}
 EDGE_BUILDERS = {

