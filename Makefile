@@ -13,7 +13,7 @@ TORCH_FLAGS := --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
 LECTURES := $(wildcard lectures/*.ipynb)
 SOLUTIONS := $(wildcard solutions/*/*.ipynb)
-FIGURES := evaluation whole_shells pressure angles ceiling qm9_curve
+FIGURES := evaluation whole_shells pressure angles ceiling qm9_curve attention
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 
 # Threads that wait sleep instead of spinning: on a machine that others use too, several times faster.

@@ -1,4 +1,4 @@
-"""Crystals and molecules as graphs (slides 04, 05, 11).
+"""Crystals and molecules as graphs (slides 04, 05, 11, 41).
 
 Every atom i of the unit cell is a node; every neighbour j within the cutoff, in this cell or in a periodic
 image, sends along an edge to i:
@@ -11,8 +11,8 @@ this file builds atom edges.
 Paper: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018) [xie2018cgcnn], "crystal graph", 12 nearest
 neighbours.
 Read in order: `crystal_graph` (what the course uses), `twelve_nearest_graph` (the published rule and its
-flaw), `radius_graph` (for potentials), `molecule_graph`, `read_crystal`. The errors for bad input are in
-`a_errors.py`; what is done with a graph is in `a_graph.py`.
+flaw), `radius_graph` (for potentials), `cell_graph` and `lattice_edges` (for attention), `molecule_graph`,
+`read_crystal`. The errors for bad input are in `a_errors.py`; what is done with a graph is in `a_graph.py`.
 Differs from the paper: "the 12 nearest neighbours" is arbitrary where the 12th and the 13th are equally
 far, so `crystal_graph` keeps whole shells. Such a graph is invariant but not smooth in the positions: it
 serves properties, never forces.
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mg9.a_errors import EmptyList as EmptyList
 from mg9.a_errors import (
@@ -41,7 +42,7 @@ from mg9.a_graph import edge_vectors as edge_vectors
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-    from torch_geometric.data import Data
+    from torch_geometric.data import Batch, Data
 
 SHELL_TOLERANCE = 0.01  # Å: neighbours whose distances differ by less belong to one shell
 
@@ -106,6 +107,42 @@ def radius_graph(
     found = _sorted_neighbors(structure, cutoff)
     refuse_odd_distances(structure, found[0], found[1], found[3], cutoff, name)
     return _data(structure, z, *found, dtype)
+
+
+def cell_graph(structure: Structure, *, name: str = "", dtype: torch.dtype | None = None) -> Data:
+    """Every atom with every atom of the cell, each at its nearest image: N^2 edges (slide 41).
+
+    An atom is its own neighbour, at a distance of zero; its images are not. Where several images are equally
+    near, any of them is named: they have one distance. Result and errors as for `crystal_graph`, but atoms
+    may be as far apart as the cell has them.
+    """
+    from pymatgen.util.coord import pbc_shortest_vectors
+
+    z, fractional = atomic_numbers(structure, name), structure.frac_coords
+    vectors = pbc_shortest_vectors(structure.lattice, fractional, fractional)  # (N, N, 3), from i to j
+    along = structure.lattice.get_fractional_coords(vectors) - (fractional[None, :] - fractional[:, None])
+    i, j = np.indices(vectors.shape[:2]).reshape(2, -1)
+    distance = np.linalg.norm(vectors, axis=-1)
+    np.fill_diagonal(distance, 0.0)
+    others = i != j
+    refuse_one_place(i[others], j[others], distance[i, j][others], name or structure.formula)
+    shift = np.round(along).reshape(-1, 3)
+    return _data(structure, z, i, j, shift * others[:, None], distance.reshape(-1), dtype)
+
+
+def lattice_edges(graph: Data | Batch) -> tuple[Tensor, Tensor]:
+    """Six edges from each atom to its own images along a, b, c, a + b, b + c and c + a: Matformer's
+    self-connecting edges (slide 41) [yan2022matformer].
+
+    Returns edge_index (2, 6N) and distance (6N,) in Å, differentiable in `graph.cell`. Another choice of cell
+    has other edges.
+    """
+    batch = getattr(graph, "batch", None)
+    a, b, c = graph.cell.unbind(dim=1)  # (B, 3) each
+    lengths = torch.stack([a, b, c, a + b, b + c, c + a], dim=1).norm(dim=2)  # (B, 6)
+    own = torch.arange(len(graph.z), device=graph.z.device).repeat_interleave(6)
+    distance = lengths[torch.zeros_like(graph.z) if batch is None else batch].flatten()
+    return torch.stack([own, own]), distance
 
 
 def molecule_graph(

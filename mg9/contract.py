@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mg9.a_crystal import crystal_graph, radius_graph
+from mg9.a_crystal import cell_graph, crystal_graph, radius_graph
 from mg9.c_radial import PolynomialEnvelope
 from mg9.c_schnet import MeanSchNet, SchNet, SlideSchNet
 from mg9.d_atoms import LearnedAtoms, OneHotAtoms, PriorAtoms
@@ -28,6 +28,8 @@ from mg9.e_megnet_paper import ReleasedMEGNet
 from mg9.f_allegro import Allegro
 from mg9.f_mace import MACE
 from mg9.f_nequip import NequIP
+from mg9.g_graphormer import Graphormer
+from mg9.g_matformer import CellTransformer, Matformer, NeighbourMatformer
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -36,14 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Promises:
-    """What a model promises beyond the invariances that every model keeps (slides 08, 16, 17, 22).
+    """What a model promises beyond the invariances, of which `breaks` are those that it does not keep
+    (slides 08, 16, 17, 22, 41).
 
     make: the model, untrained; it maps a graph or a batch to (B,). cutoff: of its graphs, in Å. extensive: a
     supercell of n cells has n times the value, else the same. smooth: the energy and its slope are continuous
     where an atom enters the cutoff, so that it can be a potential; then its graph is the radius graph, else
     whole shells. sees_size: a stretch changes the value of every crystal; False where gates that sum to one
     make a crystal of equal atoms look alike at every lattice constant. builder: another way to build the
-    graph, from a structure.
+    graph, from a structure. breaks: names of `b_symmetry.ACTIONS` that change its value, by its design.
     """
 
     make: Callable[[], nn.Module]
@@ -52,6 +55,7 @@ class Promises:
     smooth: bool = False
     sees_size: bool = True
     builder: Callable[[Structure], Data] | None = None
+    breaks: tuple[str, ...] = ()
 
     def graph(self, structure: Structure) -> Data:
         """The graph that the model is meant for, in float64."""
@@ -109,4 +113,13 @@ MODELS: dict[str, Promises] = {
     ),
     "Allegro": Promises(partial(Allegro, features=8), cutoff=5.0, extensive=True, smooth=True),
     "MACE": Promises(partial(MACE, features=8), cutoff=5.0, extensive=True, smooth=True),
+    "CellTransformer": Promises(
+        partial(CellTransformer, **SMALL),
+        sees_size=False,
+        builder=partial(cell_graph, dtype=torch.float64),
+        breaks=("supercell",),
+    ),
+    "Matformer": Promises(partial(Matformer, **SMALL), breaks=("another cell", "supercell")),
+    "NeighbourMatformer": Promises(partial(NeighbourMatformer, **SMALL)),
+    "Graphormer": Promises(partial(Graphormer, **SMALL), breaks=("supercell",)),
 }
