@@ -1,0 +1,191 @@
+"""Checks of a gated layer, and of a test that finds which symmetries other layers break (slides 36, 37).
+
+A layer under test stands here, where the check runs. The student's harness gets a `faulty_layers.Replay`,
+which repeats what the layer said and lists what it has yet to be asked; the harness runs again with the
+answers, until nothing is missing. So a verdict comes from asking. The functions `holds_...` are the part that
+hidden checks repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mg9 import b_symmetry
+from mg9.checks import CheckFailed, Local, WrongKind, faulty_layers, register
+from mg9.checks.products import named, parts
+from mg9.checks.tools import expect_change, expect_close
+
+F = 4  # features; not 3, so that a matrix over features and one over components differ
+
+# Which tests each layer fails; tests/test_checks_equivariance.py finds the same by running.
+BREAKS: dict[str, tuple[str, ...]] = {
+    "right": (),
+    "cross": ("reflection",),
+    "screw": ("reflection",),
+    "components": ("rotation", "reflection"),
+    "fixed_axis": ("rotation", "reflection"),
+    "first_atom": ("permutation",),
+    "blind": ("stretch",),
+    "double_cross": (),
+    "handed_cross": (),
+}
+TESTS = ("rotation", "reflection", "permutation", "stretch")
+HINTS = {
+    "cross": "v has a cross product in it, and a pseudovector shows in a mirror only",
+    "screw": "its scalars have a handedness in them, its vectors are right: compare both",
+    "components": "tanh is odd, so the inversion r -> -r alone passes: take -R with a random rotation R",
+    "fixed_axis": "a rotation about that axis passes: draw the rotation at random",
+    "first_atom": "atoms in another order have the scalars and vectors of before, in that order",
+    "blind": "no symmetry can catch it: make the vectors longer, and something must change",
+    "double_cross": "two pseudo signs cancel in (a x b) x c: it looks wrong and is right",
+    "handed_cross": "a pseudovector times a pseudoscalar is a vector: it looks wrong and is right",
+}
+ROUNDS, MOST = 10, 500  # runs of the harness, and questions that it may ask
+
+
+@register(
+    "equivariance.gate",
+    slide=36,
+    outcome=5,
+    cause="w mixes features, the same for x, y and z; t = scalars([s, |w|^2]); s' = silu(first half), "
+    "v' = sigmoid(second half) times w",
+)
+def gate(student: Local, rng: np.random.Generator, cls: type) -> str:
+    holds_gate(student, rng, cls, features=F, n=5)
+    return "turned or mirrored vectors give turned or mirrored ones, and the scalars stay; lengths count"
+
+
+def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: int, n: int) -> None:
+    """Symmetries first, then values with known weights, then the twin."""
+    layer = student.make(cls, 0, torch.float64, features=features)
+    shapes = {
+        "mix.weight": (features, features),
+        "scalars.weight": (2 * features,) * 2,
+        "scalars.bias": (2 * features,),
+    }
+    weights = {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in shapes.items()}
+    student.load(layer, weights)
+    s, v = (
+        torch.from_numpy(rng.normal(size=(n, features))),
+        torch.from_numpy(rng.normal(size=(n, features, 3))),
+    )
+
+    def ask(s: Tensor, v: Tensor) -> list[Tensor]:
+        return parts(student.call(layer, s, v), [tuple(s.shape), tuple(v.shape)], ["s'", "v'"])
+
+    new_s, new_v = ask(s, v)
+    R = torch.from_numpy(b_symmetry.random_rotation(rng))
+    for action, matrix in (("turned", R), ("mirrored", -R)):
+        other_s, other_v = ask(s, v @ matrix.T)
+        what = f"the vectors were {action}, and the scalars changed: of vectors only lengths may go in"
+        expect_close(other_s, new_s, what)
+        what = f"the vectors were {action}, v' was not: did a nonlinearity, a matrix or a bias meet x, y, z?"
+        expect_close(other_v, new_v @ matrix.T, what)
+    w = torch.einsum("nfc,gf->ngc", v, weights["mix.weight"])
+    size = w.square().sum(-1)
+
+    def outcome(size: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        t = torch.cat([s, size], dim=1) @ weights["scalars.weight"].T + weights["scalars.bias"]
+        return t.chunk(2, dim=1)
+
+    first, second = outcome(size, w)
+    wanted_s, wanted_v = torch.nn.functional.silu(first), torch.sigmoid(second)[..., None] * w
+    silent = outcome(0 * size, w)
+    of_v, root = outcome(v.square().sum(-1), w), outcome(size.sqrt(), w)
+    mistakes = {
+        "silu is missing on the scalars": first,
+        "the halves are exchanged: the first becomes s', the second the gates": torch.nn.functional.silu(
+            second
+        ),
+        "the lengths of the vectors are left out of the scalars": torch.nn.functional.silu(silent[0]),
+        "these are the lengths of v; take those of w": torch.nn.functional.silu(of_v[0]),
+        "these are lengths; take their squares, whose slope exists at w = 0 too": torch.nn.functional.silu(
+            root[0]
+        ),
+    }
+    named(new_s, wanted_s, mistakes, "s' has another value; (atom, feature)")
+    mistakes = {
+        "the gate is missing: v' is w as it was": w,
+        "the gates scale v, not w: the features are not mixed": torch.sigmoid(second)[..., None] * v,
+        "the gate went through no sigmoid": second[..., None] * w,
+    }
+    named(new_v, wanted_v, mistakes, "v' has another value; (atom, feature, axis)")
+    expect_change(ask(s, 1.1 * v)[0], new_s, "the vectors were made longer")
+
+
+def verdict_on(student: Local, harness: Callable, layer: faulty_layers.Layer, seed: int) -> Any:
+    """What the harness says of `layer`, which it does not see."""
+    said: list[tuple] = []
+    for _ in range(ROUNDS):
+        answer = student.call(harness, list(said), seed)
+        if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], list):
+            raise WrongKind("the verdict and a list of inputs are wanted", got=type(answer).__name__)
+        verdict, missing = answer
+        if not missing:
+            return verdict
+        if len(said) + len(missing) > MOST:
+            raise CheckFailed(f"it asks more than {MOST} questions: is there a loop in it?")
+        said += [(*asked, *layer(*asked)) for asked in map(an_input, missing)]
+    raise CheckFailed("with one seed it asks something else each time: draw everything from rng")
+
+
+def an_input(asked: Any) -> tuple[Tensor, Tensor]:
+    """s and v, if they are features of one list of atoms; otherwise `CheckFailed`."""
+    if (
+        not isinstance(asked, tuple | list)
+        or len(asked) != 2
+        or not all(isinstance(x, Tensor) for x in asked)
+    ):
+        raise WrongKind("a layer is asked with two tensors: s and v")
+    s, v = (x.double() for x in asked)
+    if s.dim() != 2 or tuple(v.shape) != (*s.shape, 3) or s.size(1) < 3 or s.numel() > 1000:
+        raise CheckFailed(
+            "a layer takes s (N, F) and v (N, F, 3)", got=f"{tuple(s.shape)} and {tuple(v.shape)}"
+        )
+    if not (torch.isfinite(s).all() and torch.isfinite(v).all()):
+        raise CheckFailed("a layer is asked with numbers that are NaN or infinite")
+    return s, v
+
+
+def holds_suspects(
+    student: Local, harness: Callable, suspects: Sequence[dict[str, float]], seed: int
+) -> None:
+    """The broken symmetries, suspect by suspect; a suspect is fault -> how much of it."""
+    for number, weights in enumerate(suspects, start=1):
+        wanted = {test for fault in weights for test in BREAKS[fault]}
+        layer = faulty_layers.LAYERS["blind"] if "blind" in weights else faulty_layers.mixture(weights)
+        got = verdict_on(student, harness, layer, seed)
+        about = f"suspect {number} ({', '.join(weights) or 'a right layer'})"
+        if not isinstance(got, list | tuple) or not all(isinstance(name, str) for name in got):
+            raise WrongKind("a list of names of tests is wanted", expected=sorted(wanted), got=got)
+        if unknown := sorted(set(got) - set(TESTS)):
+            raise CheckFailed(
+                f"there is no test {unknown[0]!r}", expected=f"some of {', '.join(TESTS)}", got=unknown[0]
+            )
+        if set(got) == wanted:
+            continue
+        missed = sorted(wanted - set(got))
+        what = f"{missed[0]!r} is missed" if missed else f"a false alarm: {sorted(set(got) - wanted)[0]!r}"
+        hints = [HINTS[fault] for fault in weights if not missed or missed[0] in BREAKS[fault]]
+        if not missed and not hints:
+            hints = ["turn and mirror what comes out as well: scalars stay, vectors turn"]
+        raise CheckFailed(
+            what, crystal=about, expected=sorted(wanted), got=sorted(set(got)), cause="; ".join(hints)
+        )
+
+
+@register(
+    "equivariance.suspects",
+    slide=36,
+    outcome=5,
+    cause="each test several times with random draws, on scalars and vectors; stretch the reverse",
+)
+def suspects(student: Local, rng: np.random.Generator, harness: Callable) -> str:
+    alone = [name for name in BREAKS if name != "right"]
+    holds_suspects(student, harness, [{}, *({name: 1.0} for name in alone)], seed=0)
+    return f"the right verdict on {1 + len(alone)} layers, two of which only look wrong"
