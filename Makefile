@@ -2,10 +2,12 @@
 #   PYTHON=...       the Python to build .venv with
 #   TORCH_INDEX=...  the package index for torch alone: PyTorch's page "Start locally" prints the one of its CPU
 #                    build, which spares a Linux machine without a GPU several GB
+#   WORKERS=...      processes that `make test` runs in, each with up to 3 GB (default 2)
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c $(SUPPORTED) 2>/dev/null && echo $$p && break; done)
 SUPPORTED := 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
 TORCH_INDEX ?=
+WORKERS ?= 2
 
 PY := .venv/bin/python
 QUIET := $(if $(CI),--quiet)
@@ -14,6 +16,8 @@ LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
 LECTURES := $(wildcard lectures/*.ipynb)
 SOLUTIONS := $(wildcard solutions/*/*.ipynb)
 FIGURES := evaluation whole_shells pressure angles ceiling qm9_curve attention
+# A file stays in one process; those that take longest come first.
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 
 # Threads that wait sleep instead of spinning: on a machine that others use too, several times faster.
@@ -65,7 +69,7 @@ sources: .venv/.ready  ## bring the released archives that tests compare with (2
 
 test: sources sandbox  ## style, tests, and every notebook at a tiny training budget
 	$(LINT)
-	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) tests $(LECTURES) $(SOLUTIONS)
+	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) $(SIDE_BY_SIDE) tests/test_selftest.py tests $(LECTURES) $(SOLUTIONS)
 
 full: sources  ## every notebook at the full training budget; stores what the lectures print and draw
 	MG9_BUDGET=full $(PY) -m course.lectures $(LECTURES)
