@@ -10,9 +10,10 @@ from sandboxes import needs_sandbox
 from waves import cell
 
 from course.grader import pool
-from course.grader.execution import NoKernel, Run, Terms, grade
+from course.grader.execution import NoKernel, grade
 from course.grader.ingest import Submission
 from course.grader.kernel import Dead, counted
+from course.grader.terms import Run, Terms
 
 pytestmark = [needs_sandbox, pytest.mark.usefixtures("plugin")]
 TERMS = Terms(cell_seconds=20, total_seconds=60, call_seconds=10)

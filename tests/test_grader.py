@@ -12,9 +12,10 @@ from waves import HIDDEN, RIGHT, answered, run, waves, write
 from course.demo.classroom import make_class
 from course.grader import cli
 from course.grader.build import build
-from course.grader.execution import Terms, grade
+from course.grader.execution import grade
 from course.grader.form import FormError, read_source
 from course.grader.ingest import FolderError, Submission, ingest
+from course.grader.terms import Terms
 from course.grader.workers import graded as graded_or_why
 
 CHECKED = {

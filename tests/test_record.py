@@ -21,10 +21,10 @@ from waves import RIGHT, answered, make_course, marks, run, waves, write
 
 from course.grader import late, scores
 from course.grader.build import build
-from course.grader.execution import Terms
-from course.grader.grading import read_class
+from course.grader.classes import read_class
 from course.grader.ingest import FolderError
 from course.grader.sandbox import Limits
+from course.grader.terms import Terms
 
 WRONG = "def envelope(r, cutoff):\n    return 1 + 0 * r"
 

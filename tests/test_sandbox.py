@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sandboxes import needs_sandbox
 
-from course.grader import bubblewrap, doctor
+from course.grader import bubblewrap, doctor, package
 from course.grader.bubblewrap import Limits, Place
 from course.grader.groups import Group
 from course.grader.probes import PROBES, SMALL
@@ -80,12 +81,34 @@ def test_a_process_that_outlives_would_be_noticed(monkeypatch):
     os.kill(int(left.split()[1]), 9)
 
 
-def test_compiled_answers_are_not_seen_either():
-    """A .pyc that appears beside a masked module, before or while the sandbox runs."""
-    cache = bubblewrap.PACKAGE / "__pycache__"
-    cache.mkdir(exist_ok=True)
-    program = f"import os; print(os.path.exists({str(cache)!r}), 'mg9' in {str(cache)!r})"
-    assert run([sys.executable, "-c", program], SMALL, doctor.MASK, 30) == (0, "False True\n")
+def test_no_trace_of_a_masked_module_is_shown(tmp_path, monkeypatch):
+    """What Python has compiled of it, what an editor keeps of it, and what appears while a sandbox runs."""
+    real = package.copy_of(doctor.MASK.mask)
+    folder = tmp_path / "mg9"
+    for name in ("a.py", "d.py", ".d.py.swp", "d.py~", "data/d.txt", "__pycache__/d.cpython-311.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("secret")
+    for name in ("__pycache__/a.cpython-311.pyc", "hidden/x.py", "hidden/__pycache__/x.cpython-311.pyc"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("secret")
+    monkeypatch.setattr(package, "PACKAGE", folder)
+    monkeypatch.setattr(package, "_copies", {})
+    copy = package.copy_of(("mg9/d.py", "mg9/hidden/"))
+    (folder / "late.py").write_text("secret")
+    shown = {str(path.relative_to(copy)): path.read_text() for path in copy.rglob("*") if path.is_file()}
+    masking = package.MASKING.read_text()
+    assert shown.pop("d.py") == shown.pop("hidden/__init__.py") == masking and "not there" in masking
+    assert shown.keys() == {"a.py", "data/d.txt", "__pycache__/a.cpython-311.pyc"}
+    assert (real / "d_cgcnn.py").read_text() == masking and not (real / "pretrained" / "cgcnn.py").exists()
+
+
+def test_copies_of_a_killed_grader_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone, there = (tmp_path / f"{package.NAME}{number}-x" for number in (2**30, os.getpid()))
+    for folder in (gone, there):
+        folder.mkdir()
+    package.copy_of(("mg9/swept.py",))
+    assert not gone.exists() and there.exists()
 
 
 def test_the_masked_module_says_why_it_is_not_there():

@@ -14,8 +14,8 @@ from waves import run
 
 from benchmarks import scale
 from course.grader import workers
-from course.grader.execution import Terms
 from course.grader.ingest import Submission
+from course.grader.terms import Terms
 
 STUDENTS = 12
 
@@ -72,7 +72,8 @@ def test_a_submission_that_kills_its_worker_is_given_up_after_three(root):
     """And the others are not: these cannot be run either, but say so."""
     broken = [Submission(f"s{number}", "waves", "ok", notebook=None) for number in range(4)]
     deadly = Submission("deadly", "waves", "ok", notebook=Deadly())
-    done = {one.student: says for one, says in workers.here([*broken, deadly], Terms(), jobs=2)}
+    with workers.Crew(2) as crew:
+        done = {one.student: says for one, says in crew.grade([*broken, deadly], Terms())}
     assert done.pop("deadly") == "3 worker processes died of it, one after the other"
     assert done.keys() == {"s0", "s1", "s2", "s3"} and all("Error" in says for says in done.values())
 

@@ -11,8 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course.grader.build import build
 from course.grader.cli import main
-from course.grader.execution import Terms
 from course.grader.form import FormError, assignments
+from course.grader.terms import Terms
 from course.selftest.slices import Slices, names
 from course.selftest.suite import MUTANTS, REWRITES, mutants_notebook, read_suite, run_suite
 

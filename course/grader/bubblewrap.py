@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import course
-import mg9
 
-PACKAGE = Path(mg9.__file__).resolve().parent
+from .package import PACKAGE, copy_of
+
 KERNEL = "/run/kernel"  # where a kernel puts its sockets
 HOME = "/home/student"
 ADDRESSES = 2 * 2**30  # bytes of libraries and reserved addresses, which are not memory in use
-MASKING = Path(__file__).with_name("masked.py")
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,8 @@ def _environment() -> list[str]:
 
 
 def _package(mask: tuple[str, ...]) -> list[str]:
-    """mg9 file by file, so that nothing that appears beside them later (compiled answers, say) is seen."""
-    masked = [PACKAGE.parent / name for name in mask]
-    words = [*_parents(PACKAGE), "--perms", "0755", "--tmpfs", str(PACKAGE)]
-    for path in sorted(PACKAGE.rglob("*")):
-        if "__pycache__" in path.parts:
-            continue
-        if path.is_dir():
-            words += ["--perms", "0755", "--dir", str(path)]
-        elif not any(path.is_relative_to(hidden) for hidden in masked):
-            words += ["--ro-bind", str(path), str(path)]
-    for hidden in masked:
-        there = hidden if hidden.suffix == ".py" else hidden / "__init__.py"
-        words += ["--ro-bind", str(MASKING), str(there)]
-    return [*words, "--remount-ro", str(PACKAGE)]
+    """mg9 in its place, which /tmp or a sandbox's own folder may be part of."""
+    return [*_parents(PACKAGE), "--ro-bind", str(copy_of(mask)), str(PACKAGE)]
 
 
 def _parents(folder: Path) -> list[str]:

@@ -9,22 +9,33 @@ import glob
 import os
 import re
 import shutil
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import nbgrader.api
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.dbutil import _temp_alembic_ini
 from nbgrader.preprocessors import SaveCells
 from nbgrader.utils import capture_log
 from traitlets.config import PyFileConfigLoader
 
 from .form import FormError, read_source, source_file
 
+
+def _newest_schema() -> str:
+    """The version of a new gradebook's tables; nbgrader starts a process for it, which takes seconds."""
+    with _temp_alembic_ini("sqlite://") as file:
+        return ScriptDirectory.from_config(Config(file)).get_current_head()
+
+
+nbgrader.api.get_alembic_version = _newest_schema
 CONFIG = Path(__file__).parents[1] / "nbgrader_config.py"
 
 
@@ -36,10 +47,6 @@ def run_nbgrader(
     `traits` are set on the converter; `student` names one student. Returns what failed ("" if nothing), and
     the whole log.
     """
-    # A new gradebook.db makes nbgrader call `alembic`, which lies beside python, on the PATH or not.
-    programs = str(Path(sys.executable).parent)
-    if programs not in os.get_exec_path():
-        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
     config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
     course = CourseDirectory(config=config, root=str(root.absolute()), assignment_id=assignment)
     course.student_id = glob.escape(traits.pop("student", "*"))

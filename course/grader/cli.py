@@ -7,11 +7,18 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from course.selftest import command as selftest
 
 from . import desk
+
+if TYPE_CHECKING:
+    from .classes import Class
+    from .terms import Terms
 
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
@@ -126,28 +133,52 @@ def build(options: argparse.Namespace) -> int:
 
 def grade(options: argparse.Namespace) -> int:
     """`mg9-course grade FOLDER`."""
-    from .execution import Terms
-    from .grading import dry_run, grade_class, read_class
-    from .ingest import FolderError
-    from .record import Record
-    from .sandbox import Limits, refuse_without_sandbox
+    from .sandbox import refuse_without_sandbox
+    from .workers import Crew, on_dask
 
     if not options.unsandboxed:
         refuse_without_sandbox()
+    if options.only and not options.again:
+        from .grading import dry_run
+
+        the_class, _, terms = _read(options)
+        return dry_run(the_class, terms)
+    if options.scheduler:
+        return _record(options, partial(on_dask, address=options.scheduler))
+    with Crew(options.jobs) as crew:
+        return _record(options, crew.grade, crew.prepare)
+
+
+def _record(options: argparse.Namespace, run: Callable, prepare: Callable | None = None) -> int:
+    from .journal import Journal
+
+    the_class, out, terms = _read(options)
+    if prepare:
+        known = set() if options.again else {line["sha256"] for line in Journal(out).lines()}
+        prepare([one for one in the_class.submissions if one.sha256 not in known], terms)
+    from .grading import grade_class  # here, so that kernels start while nbgrader is imported
+
+    return int(grade_class(options.root, the_class, out, terms, run, again=options.again) > 0)
+
+
+def _read(options: argparse.Namespace) -> tuple[Class, Path, Terms]:
+    """(the submissions, the folder of marks, the terms). Raises `FolderError` and `FormError`."""
+    from .bubblewrap import Limits
+    from .classes import read_class
+    from .ingest import FolderError
+    from .journal import Journal
+    from .terms import Terms
+
     assignment, folder = _assignment(options), options.folder
     out = (options.out or options.root / "gradebook" / assignment).absolute()
     if out.is_relative_to(folder.absolute()) or set("[]*?+") & set(str(out)):
         raise FolderError(f"--out {out}: choose a folder outside {folder}, without the characters [ ] * ? +")
-    seeds = (options.seed, Record(out).seed, secrets.randbelow(2**31))
+    seeds = (options.seed, Journal(out).seed, secrets.randbelow(2**31))
     seed = next(seed for seed in seeds if seed is not None)
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     seconds, limits = (900, 3600) if options.full else (120, 600), Limits(threads=threads)
     terms = Terms(options.full, seed, *seconds, threads, limits=limits, unsandboxed=options.unsandboxed)
-    the_class = read_class(options.root, assignment, folder, options.only)
-    if options.only and not options.again:
-        return dry_run(the_class, terms)
-    how = {"jobs": options.jobs, "scheduler": options.scheduler, "again": options.again}
-    return int(grade_class(options.root, the_class, out, terms, **how) > 0)
+    return read_class(options.root, assignment, folder, options.only), out, terms
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ The student's cells run in a kernel inside a sandbox. A graded cell is never run
 return. If the kernel dies, a new one gets the definitions of the cells before, and the work goes on after the
 deadly cell.
 
-Read in order: `Terms`, `Run`, `grade`, `_Grading` (`run`, `_cell`, `_question`, `_kernel`).
+Read in order: `Terms` and `Run` in terms.py, `grade`, `_Grading` (`run`, `_cell`, `_question`, `_kernel`).
 """
 
 from __future__ import annotations
@@ -16,55 +16,24 @@ from __future__ import annotations
 import time
 import warnings
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 import numpy as np
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade, is_locked, is_solution
 
 from mg9.checks import CheckFailed, find
 
 from . import pool
+from .bubblewrap import Place
 from .definitions import defined, parsed, repeatable
-from .form import grade_id, only_call
+from .form import grade_id, is_grade, is_locked, is_solution, only_call
 from .ingest import Submission
 from .kernel import Dead, Kernel
+from .pool import Wanted
 from .remote import Remote
 from .result import Result
-from .sandbox import Limits, Place
+from .terms import Run, Terms
 
 SHORT = 20.0  # seconds; a cell of the course that took no longer is run again after a death
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The conditions under which a class is graded; recorded with each mark."""
-
-    full: bool = False  # the notebook's full training budget instead of the tiny one
-    seed: int = 0  # checks draw their crystals and rotations from it
-    cell_seconds: int = 120
-    total_seconds: int = 600
-    threads: int = 1
-    call_seconds: int = 60  # one call of a student's function by a check
-    restarts: int = 5  # how many times a kernel that died is replaced
-    limits: Limits = Limits()
-    unsandboxed: bool = False
-
-    @property
-    def budget(self) -> str:
-        """As in the environment variable MG9_BUDGET."""
-        return "full" if self.full else "tiny"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What came of it: the notebook with outputs (one line or one error in each graded cell)."""
-
-    notebook: NotebookNode
-    stopped: str  # what ended the student's process, or why not all cells were run; "" if nothing
-    seconds: float
-    results: dict[str, Result] = field(default_factory=dict)  # by grade id, in the notebook's order
-    sandboxed: bool = False
 
 
 class NoKernel(RuntimeError):
@@ -95,6 +64,7 @@ class _Grading:
 
     def __init__(self, submission: Submission, terms: Terms) -> None:
         self.notebook, self.terms = deepcopy(submission.notebook), terms
+        self.wanted = kernel_for(self.notebook.metadata.get("mg9", {}), terms)
         self.start, self.spent, self.number = time.monotonic(), 0.0, 0
         self.results: dict[str, Result] = {}
         self.ran: list[tuple[NotebookNode, bool]] = []  # cells, and whether to run all of it again
@@ -200,13 +170,8 @@ class _Grading:
     def _kernel(self) -> Kernel:
         """The kernel, or a new one that has been given the definitions of the cells before."""
         if self.current is None:
-            marks = self.notebook.metadata.get("mg9", {})
-            variables = (("MG9_BUDGET", self.terms.budget), ("NBGRADER_EXECUTION", "autograde"))
-            place = Place(tuple(marks.get("mask", ())), variables)
-            modules = tuple(marks.get("modules", ()))
-            bare = self.terms.unsandboxed
             try:
-                self.current = pool.shared.take(self.terms.limits, place, modules, bare=bare)
+                self.current = pool.shared.take(self.wanted)
             except Dead as end:
                 raise NoKernel(str(end)) from end
             try:
@@ -244,6 +209,13 @@ class _Grading:
     def _enter(self, cell: NotebookNode, result: Result) -> None:
         self.results[result.grade_id] = result
         cell.outputs, cell.execution_count = result.outputs(), self.number
+
+
+def kernel_for(marks: dict, terms: Terms) -> Wanted:
+    """The kind of kernel for a notebook with `marks`, its metadata's "mg9"."""
+    variables = (("MG9_BUDGET", terms.budget), ("NBGRADER_EXECUTION", "autograde"))
+    place = Place(tuple(marks.get("mask", ())), variables)
+    return Wanted(terms.limits, place, tuple(marks.get("modules", ())), terms.unsandboxed)
 
 
 def _check_of(cell: NotebookNode) -> str:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade, is_locked, is_solution
 
 from mg9.checks import find
 
@@ -47,10 +46,30 @@ class Question:
     hidden: bool
 
 
+def marks_on(cell: NotebookNode) -> dict:
+    """What nbgrader has noted on the cell. Its own functions for this take a second to import."""
+    marks = cell.metadata.get("nbgrader", {})
+    return marks if isinstance(marks, dict) else {}
+
+
 def grade_id(cell: NotebookNode) -> str:
     """The cell's nbgrader id, "" if it has none."""
-    marks = cell.metadata.get("nbgrader", {})
-    return str(marks.get("grade_id", "")) if isinstance(marks, dict) else ""
+    return str(marks_on(cell).get("grade_id", ""))
+
+
+def is_solution(cell: NotebookNode) -> bool:
+    """Whether students write the cell."""
+    return bool(marks_on(cell).get("solution", False))
+
+
+def is_grade(cell: NotebookNode) -> bool:
+    """Whether the cell has points."""
+    return bool(marks_on(cell).get("grade", False))
+
+
+def is_locked(cell: NotebookNode) -> bool:
+    """Whether the cell stays as the source has it."""
+    return not is_solution(cell) and (is_grade(cell) or bool(marks_on(cell).get("locked", False)))
 
 
 def source_file(root: Path, assignment: str) -> Path:

@@ -3,7 +3,7 @@
 Whatever goes wrong with one submission becomes that submission's verdict. What is graded is recorded as it
 comes; the same command goes on where it was interrupted.
 
-Read in order: `read_class`, `grade_class`, `_record` (one run), `dry_run`, `report`.
+Read in order: `read_class` in classes.py, `grade_class`, `_record` (one run), `dry_run`, `report`.
 """
 
 from __future__ import annotations
@@ -12,44 +12,23 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from nbformat import NotebookNode
 from tqdm import tqdm
 
-from .execution import Run, Terms
+from .classes import Class
 from .feedback import write_pages
-from .form import assignments, grade_ids, questions, read_source
-from .ingest import FINE, FolderError, Submission, find_submissions, ingest
+from .form import questions
+from .ingest import FINE, Submission
 from .journal import only_writer
 from .marks import Row
 from .record import Record
 from .report import changes, one_student, table, write_csv
-from .workers import graded, here, on_dask
-
-
-@dataclass(frozen=True)
-class Class:
-    """A folder of submissions to one assignment, read but not run."""
-
-    assignment: str
-    source: NotebookNode
-    submissions: tuple[Submission, ...]
-
-
-def read_class(root: Path, assignment: str, folder: Path, only: str | None = None) -> Class:
-    """Ingest FOLDER, or one student of it. Raises `FolderError` and `FormError`."""
-    source = read_source(root, assignment)
-    others = {name: grade_ids(root, name) for name in assignments(root) if name != assignment}
-    students = find_submissions(folder, assignment, others)
-    if only is not None and only not in students:
-        raise FolderError(f"{folder} has no student {only!r}; there are {', '.join(students)}")
-    chosen = students if only is None else {only: students[only]}
-    read = (ingest(student, files, assignment, source, others) for student, files in chosen.items())
-    return Class(assignment, source, tuple(read))
+from .terms import Run, Terms
+from .workers import Done, graded
 
 
 def grade_class(
@@ -57,12 +36,11 @@ def grade_class(
     the_class: Class,
     out: Path,
     terms: Terms,
+    run: Callable[[list[Submission], Terms], Done],
     *,
-    jobs: int = 1,
-    scheduler: str | None = None,
     again: bool = False,
 ) -> int:
-    """Grade what is new into OUT (`again`: everything) and print the table.
+    """Grade what is new into OUT (`again`: everything) and print the table; `run` is one of workers.py.
 
     Returns how many submissions could not be graded in full. Raises `FolderError` and `FormError` before
     anything is run.
@@ -81,12 +59,11 @@ def grade_class(
         if len(to_run) < len(runnable) or kinds.keys() != {"new"}:
             what = ", ".join(f"{count} {reason}" for reason, count in kinds.items()) or "nothing new"
             print(f"to grade: {what}; {len(runnable) - len(to_run)} are graded already", file=sys.stderr)
-        done = on_dask(to_run, terms, scheduler) if scheduler else here(to_run, terms, jobs)
         about = {"total": len(to_run), "unit": "student", "desc": the_class.assignment, "file": sys.stderr}
-        bar = tqdm(done, **about, disable=not to_run)
-        for submission, run in bar:
+        bar = tqdm(run(to_run, terms), **about, disable=not to_run)
+        for submission, came in bar:
             with _not_now():
-                _record(record, submission, run, terms)
+                _record(record, submission, came, terms)
         return report(record, only={one.student for one in the_class.submissions}, before=before)
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.utils import parse_utc
 
 from .form import grade_id
 from .reading import Unusable, kind, read, regular
@@ -155,6 +154,8 @@ def timestamp(folder: Path) -> tuple[str, list[str]]:
     if not file.is_file() or file.is_symlink():
         return "", []
     text = regular(file)[:100].decode("utf-8", "replace").strip()
+    from nbgrader.utils import parse_utc  # here, because it takes a second to import
+
     try:
         parse_utc(text)
     except Exception:

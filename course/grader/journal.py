@@ -40,6 +40,12 @@ class Journal:
         """Student -> last line of a submission that was graded."""
         return {line["student"]: line for line in self.lines() if line["graded"]}
 
+    @property
+    def seed(self) -> int | None:
+        """The seed of the last run, None if there was none: a class is graded with one."""
+        lines = self.lines()
+        return lines[-1]["terms"]["seed"] if lines else None
+
     def append(self, line: dict) -> None:
         """Add a line; it is on the disk when this returns."""
         lines = self.lines()

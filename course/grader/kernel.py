@@ -41,6 +41,10 @@ class Dead(RuntimeError):
     """The student's process has ended, or does not stop when it is told to; says why."""
 
 
+class Unheard(TimeoutError):
+    """It has answered, and its outputs do not come yet."""
+
+
 class TimeUp(CheckFailed):
     """A call took longer than it may."""
 
@@ -73,10 +77,13 @@ class Kernel:
             if not all(file.exists() for file in files):
                 time.sleep(0.02)
                 continue
-            self._connect()
+            if not self.sockets:
+                self._connect()
             try:
                 self._converse("kernel_info_request", {}, [], 1.0, lambda message: None, patient=False)
                 return
+            except Unheard:
+                continue  # it sent them before it knew that somebody listens: ask again
             except TimeoutError:
                 self._disconnect()  # a socket was there and nobody listened yet
         raise Dead(f"the kernel was not ready after {seconds:.0f} s")
@@ -144,7 +151,8 @@ class Kernel:
     ) -> tuple[dict, bool]:
         """(the reply, whether it had to be interrupted) to one request; outputs go to `output`.
 
-        Raises `Dead`; `TimeoutError` if the time is over and it is not to be interrupted (not `patient`).
+        Raises `Dead`; if it is not to be interrupted (not `patient`), `TimeoutError` when the time is over,
+        and `Unheard` soon after a reply without outputs.
         """
         shell, iopub = self.sockets["shell"], self.sockets["iopub"]
         request = self._send("shell", kind, content, buffers)
@@ -160,13 +168,16 @@ class Kernel:
                     if not message or message["parent_header"].get("msg_id") != request:
                         continue
                     if socket is shell:
-                        reply, until = message, time.monotonic() + 1.0  # for outputs that are under way
+                        more = 1.0 if patient else 0.1  # seconds for outputs that are under way
+                        reply, until = message, time.monotonic() + more
                     elif message["msg_type"] == "status":
                         idle = message["content"].get("execution_state") == "idle"
                     else:
                         output(message)
                 late = time.monotonic() > until
                 if reply is not None and late:
+                    if not patient:
+                        raise Unheard
                     break
                 if _memory() - memory > FLOOD:
                     raise Dead("it flooded the grader with output")

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nbgrader.utils import parse_utc
-
 from .ingest import FolderError
 
 FILE = "late.toml"
@@ -47,6 +45,8 @@ class Policy:
         """The lateness of what was handed in at that time (nbgrader's way to write it, "" if unknown)."""
         if self.due is None or not handed_in:
             return Lateness()
+        from nbgrader.utils import parse_utc  # here, because it takes a second to import
+
         due = self.due + timedelta(days=self.extension_days.get(student, 0))
         over = parse_utc(handed_in).replace(tzinfo=UTC) - due
         if over <= timedelta(hours=max(0.0, self.grace_hours)):

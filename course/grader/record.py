@@ -27,13 +27,13 @@ from nbformat import NotebookNode
 from mg9.checks import find
 
 from . import scores
-from .execution import Run, Terms
 from .form import grade_id, questions, read_source, source_file
 from .ingest import FolderError, Submission
 from .journal import Journal
 from .late import Lateness, read_policy
 from .marks import Row, marks_of
 from .result import Result
+from .terms import Run, Terms
 
 LONGEST = 2000  # characters of what a check says that are kept
 
@@ -71,12 +71,6 @@ class Record:
         if len(found) != 1 or not self.journal.file.is_file():
             raise FolderError(f"{self.folder} is not a folder that `mg9-course grade` has written")
         return found[0]
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the last run, None if there was none: a class is graded with one."""
-        lines = self.journal.lines()
-        return lines[-1]["terms"]["seed"] if lines else None
 
     def reason(self, submission: Submission, terms: Terms) -> str:
         """Why it is to be run; "" if its marks are here: same file, same terms, same assignment."""

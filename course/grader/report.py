@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .execution import Run
 from .form import Question
 from .ingest import FolderError, Submission
 from .marks import Row
+from .terms import Run
 
 
 def table(rows: list[Row]) -> str:

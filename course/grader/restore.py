@@ -9,10 +9,9 @@ from __future__ import annotations
 from copy import deepcopy
 
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade, is_locked, is_solution
 
 from .definitions import imported
-from .form import grade_id
+from .form import grade_id, is_grade, is_locked, is_solution
 from .reading import NEW_CELL
 
 NO_ANSWER = "YOUR ANSWER HERE"  # what ClearSolutions leaves (nbgrader_config.py): nbgrader gives it 0 points

@@ -81,8 +81,14 @@ class Sandbox:
         return self.process.poll() is None
 
     def cpu_seconds(self) -> float:
-        """CPU time of the processes that are running in it."""
-        return _cpu_seconds(self.process.pid)
+        """CPU time of the processes that are running in it; its own /proc lists them and no others."""
+        ticks, inside = 0, f"/proc/{self.first}/root/proc"
+        with suppress(OSError):
+            for name in filter(str.isdecimal, os.listdir(inside)):
+                with suppress(OSError):
+                    fields = Path(inside, name, "stat").read_bytes().rpartition(b")")[2].split()
+                    ticks += int(fields[11]) + int(fields[12])  # user and system, as in man 5 proc
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> str:
         """Why the program has ended, in words."""
@@ -143,7 +149,13 @@ class Bare:
 
     def cpu_seconds(self) -> float:
         """CPU time of the processes that are running in it."""
-        return _cpu_seconds(self.process.pid)
+        total = 0.0
+        with suppress(psutil.Error):
+            first = psutil.Process(self.process.pid)
+            for process in (first, *first.children(recursive=True)):
+                with suppress(psutil.Error):
+                    total += sum(process.cpu_times()[:2])
+        return total
 
     def end(self) -> str:
         """Why the program has ended, in words."""
@@ -188,16 +200,6 @@ def refuse_without_sandbox() -> None:
         raise NoSandbox(
             f"bubblewrap makes no sandbox here ({reason[0]}); `mg9-course doctor` tries each part of it"
         )
-
-
-def _cpu_seconds(number: int) -> float:
-    """CPU time of a process and of those that it has started."""
-    total = 0.0
-    with suppress(psutil.Error):
-        for process in (psutil.Process(number), *psutil.Process(number).children(recursive=True)):
-            with suppress(psutil.Error):
-                total += sum(process.cpu_times()[:2])
-    return total
 
 
 def _end(code: int | None) -> str:

@@ -3,7 +3,7 @@
 Both ways give (submission, run) as they come, in any order, or (submission, why not) where a submission was
 the death of TRIES workers. Nothing is recorded here: that is for the one writer that asks.
 
-Read in order: `here` (this machine), `_work` (what a worker does), `on_dask`.
+Read in order: `Crew` (this machine), `_work` (what a worker does), `on_dask`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from .execution import Run, Terms, grade
 from .ingest import FolderError, Submission
+from .terms import Run, Terms
 
 TRIES = 3
 Done = Iterator[tuple[Submission, Run | str]]
@@ -29,10 +31,7 @@ Done = Iterator[tuple[Submission, Run | str]]
 class _Worker:
     """A process that grades one submission after the other, and the pipe to it."""
 
-    def __init__(self) -> None:
-        # Forked from a server that has imported what takes seconds, and has no threads for a fork to lose.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([grade.__module__])
+    def __init__(self, context: Any) -> None:
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_work, args=(other,), daemon=True)
         self.process.start()
@@ -48,51 +47,91 @@ class _Worker:
         self.process.join()
 
 
-def here(submissions: Iterable[Submission], terms: Terms, jobs: int) -> Done:
-    """Grade in `jobs` processes of this machine."""
-    waiting = deque((submission, 1) for submission in submissions)
-    workers = [_Worker() for _ in range(min(jobs, len(waiting)))]
-    try:
-        while waiting or any(worker.task for worker in workers):
-            for number, worker in enumerate(workers):
-                if worker.task is None and waiting:
-                    try:
-                        worker.pipe.send((waiting[0][0], terms))
-                    except OSError:  # it died while it had nothing to do
-                        worker.stop()
-                        workers[number] = _Worker()
-                    else:
-                        worker.task = waiting.popleft()
-            busy = [worker for worker in workers if worker.task]
+class Crew:
+    """Up to `jobs` worker processes of this machine; `with Crew(2) as crew` ends them."""
+
+    def __init__(self, jobs: int) -> None:
+        # Forked from a server that has imported what takes seconds, and has no threads for a fork to lose. It
+        # imports while this process goes on.
+        self.jobs, self.workers = jobs, []
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["course.grader.execution", "course.hidden"])
+        forkserver.ensure_running()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self.workers:
+            self.workers.pop().stop()
+
+    def prepare(self, submissions: Iterable[Submission], terms: Terms) -> None:
+        """Hire workers and have each start a kernel for such submissions as these."""
+        notebooks = [one.notebook for one in submissions if one.notebook is not None]
+        self._hire(len(notebooks))
+        for worker in self.workers:
+            with suppress(OSError):
+                worker.pipe.send(("prepare", notebooks[0].metadata.get("mg9", {}), terms))
+
+    def grade(self, submissions: Iterable[Submission], terms: Terms) -> Done:
+        """Each submission with what came of it."""
+        waiting = deque((submission, 1) for submission in submissions)
+        self._hire(len(waiting))
+        while waiting or any(worker.task for worker in self.workers):
+            self._hand_out(waiting, terms)
+            busy, done = [worker for worker in self.workers if worker.task], []
             for pipe in wait([worker.pipe for worker in busy], timeout=1):
                 worker = next(worker for worker in busy if worker.pipe is pipe)
                 (submission, tries), worker.task = worker.task, None
                 try:
-                    answer = worker.pipe.recv()
+                    done.append((submission, worker.pipe.recv()))
                 except (EOFError, OSError):
-                    worker.stop()
-                    workers[workers.index(worker)] = _Worker()
+                    self._replace(worker)
                     if tries < TRIES:
                         waiting.append((submission, tries + 1))
                     else:
-                        yield submission, f"{TRIES} worker processes died of it, one after the other"
+                        done.append((submission, f"{TRIES} worker processes died of it, one after the other"))
+            self._hand_out(waiting, terms)  # before the writer takes its time
+            yield from done
+
+    def _hire(self, most: int) -> None:
+        while len(self.workers) < min(self.jobs, most):
+            self.workers.append(_Worker(self.context))
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.stop()
+        self.workers[self.workers.index(worker)] = _Worker(self.context)
+
+    def _hand_out(self, waiting: deque, terms: Terms) -> None:
+        for worker in list(self.workers):
+            if worker.task is None and waiting:
+                try:
+                    worker.pipe.send(("grade", waiting[0][0], terms))
+                except OSError:  # it died while it had nothing to do
+                    self._replace(worker)
                 else:
-                    yield submission, answer
-    finally:
-        for worker in workers:
-            worker.stop()
+                    worker.task = waiting.popleft()
 
 
 def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `finally` removes what is temporary
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     while True:
         try:
-            submission, terms = pipe.recv()
+            what, subject, terms = pipe.recv()
         except EOFError:
-            return
-        pipe.send(graded(submission, terms))
+            _end()
+        if what == "grade":
+            pipe.send(graded(subject, terms))
+        else:
+            _prepare(subject, terms)
+
+
+def _end(*_: object) -> None:
+    """Remove what is temporary, and let nothing come between."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _end_with_the_parent() -> None:
@@ -100,8 +139,18 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
+def _prepare(marks: dict, terms: Terms) -> None:
+    from . import pool
+    from .execution import kernel_for
+
+    with suppress(Exception):  # whatever it is, `grade` will meet it and say so
+        pool.shared.prepare(kernel_for(marks, terms))
+
+
 def graded(submission: Submission, terms: Terms) -> Run | str:
     """`grade`, with an error in the grader as its text."""
+    from .execution import grade  # here, because torch takes seconds to import
+
     try:
         return grade(submission, terms)
     except Exception as error:

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from course.grader.build import build
-from course.grader.execution import Terms
+from course.grader.classes import read_class
 from course.grader.form import read_source
-from course.grader.grading import grade_class, read_class
+from course.grader.grading import grade_class
 from course.grader.sandbox import refuse_without_sandbox
+from course.grader.terms import Terms
+from course.grader.workers import Crew
 
 from .corpus import TARGET, Attack, deserved, read_corpus, write_class
 from .traps import Traps
@@ -133,4 +135,5 @@ def grade_folder(root: str, assignment: str, submitted: str, out: str, seed: str
     seconds = SECONDS if assignment == TARGET else 120
     terms = Terms(seed=int(seed), cell_seconds=seconds, total_seconds=10 * seconds, call_seconds=seconds)
     the_class = read_class(Path(root), assignment, Path(submitted))
-    grade_class(Path(root), the_class, Path(out), terms, jobs=int(jobs))
+    with Crew(int(jobs)) as crew:
+        grade_class(Path(root), the_class, Path(out), terms, crew.grade)

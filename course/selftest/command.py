@@ -30,8 +30,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """A table for each assignment, a line for each fault; 1 if there is one."""
-    from course.grader.execution import Terms
     from course.grader.form import FormError, assignments
+    from course.grader.terms import Terms
 
     from .attacks import run_attacks
     from .corpus import TARGET

@@ -21,10 +21,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tqdm import tqdm
 
 from course.demo.classroom import answers_of, fill
-from course.grader.execution import Run, Terms, grade
+from course.grader.execution import grade
 from course.grader.form import FormError, Question, grade_id, questions, read_source
 from course.grader.ingest import Submission
 from course.grader.restore import restore
+from course.grader.terms import Run, Terms
 
 from .slices import Slices
 
