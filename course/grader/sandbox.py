@@ -82,7 +82,7 @@ class Sandbox:
 
     def cpu_seconds(self) -> float:
         """CPU time of the processes that are running in it; its own /proc lists them and no others."""
-        ticks, inside = 0, f"/proc/{self.first}/root/proc"
+        ticks, inside = 0, Path("/proc", str(self.first), "root", "proc")
         with suppress(OSError):
             for name in filter(str.isdecimal, os.listdir(inside)):
                 with suppress(OSError):
