@@ -9,7 +9,7 @@ and the edges angles. Bonds are edges of the one and nodes of the other: so angl
 
 Paper: Choudhary and DeCost, npj Comput. Mater. 7, 185 (2021) [choudhary2021alignn], "edge-gated graph
 convolution" and "ALIGNN update".
-Read in order: `EdgeGatedConvolution`, `LineGraphConvolution`, `ALIGNN` (its five slots).
+Read in order: `GatedSum`, `EdgeGatedConvolution`, `LineGraphConvolution`, `ALIGNN` (its five slots).
 Differs from the paper: layer normalisation in place of batch normalisation, as in the authors' present code,
 so that a crystal's prediction does not depend on its batch; 2 + 2 layers of 64 features in place of 4 + 4 of
 256; atoms are learned rows, not the 92-dim table. Its graph of 12 neighbours serves properties, never forces.
@@ -35,29 +35,42 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
 
 
-class EdgeGatedConvolution(nn.Module):
-    """v_i' = v_i + silu(Norm(W v_i + sum_j gate_ij * (V v_j))), u_ij' = u_ij + silu(Norm(e_ij)) (slide 28)
-    [choudhary2021alignn].
+class GatedSum(nn.Module):
+    """v_i' = v_i + silu(Norm(W v_i + sum_j gate_ij * (V v_j))), the half of the layer that ends at the nodes
+    (slide 28) [choudhary2021alignn].
 
-    The gates of an atom's edges sum to one. forward: v (N, F), u (E, F), edge_index (2, E) to v', u'.
+    The gates of an atom's edges sum to one. forward: v (N, F), u (E, F), edge_index (2, E) to v', e (E, F).
     """
 
     def __init__(self, *, features: int) -> None:
         super().__init__()
         self.gate_j, self.gate_i, self.gate_u = (nn.Linear(features, features) for _ in range(3))
         self.own, self.message = nn.Linear(features, features), nn.Linear(features, features)
-        self.node_norm, self.edge_norm = nn.LayerNorm(features), nn.LayerNorm(features)
+        self.node_norm = nn.LayerNorm(features)
 
     def forward(self, v: Tensor, u: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        N, F = v.shape
         j, i = edge_index
-        from_j = torch.cat([self.gate_j(v), self.message(v)], dim=1).index_select(0, j)  # (E, 2F)
-        from_j, content = from_j.chunk(2, dim=1)
-        e = self.gate_u(u) + from_j + self.gate_i(v).index_select(0, i)  # (E, F)
+        e = u @ self.gate_u.weight.T  # (E, F); all else per node, and sums in place: edges are many
+        e += self.gate_j(v).index_select(0, j)
+        e += (self.gate_i(v) + self.gate_u.bias).index_select(0, i)
         gate = torch.sigmoid(e)
-        both = torch.cat([gate * content, gate], dim=1)
-        summed, total = v.new_zeros(N, 2 * F).index_add(0, i, both).chunk(2, dim=1)
-        v = v + silu(self.node_norm(self.own(v) + summed / (total + 1e-6)))
+        summed = torch.zeros_like(v).index_add(0, i, gate * self.message(v).index_select(0, j))
+        total = torch.zeros_like(v).index_add(0, i, gate)
+        return v + silu(self.node_norm(self.own(v) + summed / (total + 1e-6))), e
+
+
+class EdgeGatedConvolution(GatedSum):
+    """`GatedSum`, then u_ij' = u_ij + silu(Norm(e_ij)) (slide 28) [choudhary2021alignn].
+
+    forward: v (N, F), u (E, F), edge_index (2, E) to v', u'.
+    """
+
+    def __init__(self, *, features: int) -> None:
+        super().__init__(features=features)
+        self.edge_norm = nn.LayerNorm(features)
+
+    def forward(self, v: Tensor, u: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        v, e = super().forward(v, u, edge_index)
         return v, u + silu(self.edge_norm(e))
 
 
@@ -101,6 +114,9 @@ class ALIGNN(nn.Module):
             LineGraphConvolution(features=features) for _ in range(line_layers)
         )
         self.convolutions = nn.ModuleList(EdgeGatedConvolution(features=features) for _ in range(layers))
+        if line_layers and layers:  # what would change after these could not reach the readout
+            self.line_convolutions[-1].on_bonds = GatedSum(features=features)
+            self.convolutions[-1] = GatedSum(features=features)
         self.head = nn.Linear(features, 1)
 
     def forward(self, graph: Data | Batch) -> Tensor:

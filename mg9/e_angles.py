@@ -11,7 +11,7 @@ a shorter cutoff than distances.
 Papers: Choudhary and DeCost (2021) [choudhary2021alignn] for the line graph; Chen and Ong (2022)
 [chen2022m3gnet, Eq. 2] for the basis.
 Read in order: `triplets`, `line_graph`, `cosine`, `bessel_zeros`, `spherical_bessel`, `legendre`,
-`ThreeBodyBasis`, `SmoothBesselBasis`.
+`harmonics`, `ThreeBodyBasis`, `SmoothBesselBasis`.
 Differs from the paper: angles are kept as their cosine, which can be differentiated where three atoms lie in
 a line; the angle itself cannot.
 """
@@ -106,6 +106,18 @@ def legendre(x: Tensor, degrees: int) -> Tensor:
     for l in range(1, degrees - 1):
         values.append(((2 * l + 1) * x * values[l] - l * values[l - 1]) / (l + 1))
     return torch.stack(values[:degrees], dim=-1)
+
+
+def harmonics(r: Tensor) -> Tensor:
+    """C_lm of the directions of r (E, 3) for l < 3, (E, 9): spherical harmonics in the scale in which
+    sum_m C_lm(a) C_lm(b) = P_l(cos) for any two directions, the addition theorem (slide 30).
+
+    So a sum over k of P_l(cos theta_jik) is a product of C_lm(r_ij) and one sum over k, the same for all j.
+    """
+    x, y, z = (r / r.norm(dim=1, keepdim=True)).unbind(1)
+    s = math.sqrt(3.0)
+    second = [s * x * y, s * y * z, s * x * z, 0.5 * s * (x**2 - y**2), 1.5 * z**2 - 0.5]
+    return torch.stack([torch.ones_like(x), x, y, z, *second], dim=1)
 
 
 class SphericalBesselBasis(nn.Module):

@@ -21,7 +21,8 @@ forces jump there, and the angles of a bond are those at the atom that sends, no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import pi, sqrt
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from mg9.a_errors import N_ELEMENTS, UnknownElement
 from mg9.a_graph import crystals_of, edge_vectors, sum_over_crystals
 from mg9.c_radial import PolynomialEnvelope
-from mg9.e_angles import SmoothBesselBasis, SphericalBesselBasis, ThreeBodyBasis, cosine, triplets
+from mg9.e_angles import SmoothBesselBasis, SphericalBesselBasis, harmonics
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
@@ -67,27 +68,48 @@ class GatedMLP(nn.Module):
         weight = torch.cat([self.value[0].weight, self.gate[0].weight])  # (2H, 3F)
         bias = torch.cat([self.value[0].bias, self.gate[0].bias])
         W_i, W_j, W_e = weight.split([F, F, e.size(1)], dim=1)
-        z_ij = torch.addmm(bias, v, W_i.T).index_select(0, i) + (v @ W_j.T).index_select(0, j)
-        value, gate = torch.addmm(z_ij, e, W_e.T).chunk(2, dim=1)
+        z_ij = torch.addmm(bias, v, W_i.T).index_select(0, i)  # (E, 2H); sums in place: it is large
+        z_ij += (v @ W_j.T).index_select(0, j)
+        value, gate = z_ij.addmm_(e, W_e.T).chunk(2, dim=1)
         return self.value[1:](value) * self.gate[1:](gate)
+
+
+class Near(NamedTuple):
+    """The P edges that take part in angles: numbers, atoms at the angle and at the far end, (P,) each; f_c
+    (P, 1); j_l Y_l0(0) f_c (P, L n); C_lm of their directions (P, 9) (slide 30)."""
+
+    edges: Tensor
+    centre: Tensor
+    far: Tensor
+    weight: Tensor
+    radial: Tensor
+    directions: Tensor
 
 
 class ThreeBody(nn.Module):
     """Angles -> bonds (slide 30) [chen2022m3gnet, Eqs. 2, 3].
 
-    forward: v (N, F), e (E, F), basis (T, L n) times both envelopes, pairs (2, T) = [edge ik, edge ij], the
-    far atoms k (T,), to (E, F). Without triplets the sum is zero, and so is the change.
+    w_k = j_l Y_l0(0) f_c(r_ik) sigmoid(W v_k + b),     M_lm = sum_k w_k C_lm(r_ik)
+    e_ij~ = (sum_m C_lm(r_ij) M_lm - w_j) f_c(r_ij),    w_j takes out k = j
+
+    By the addition theorem the sum over k is taken once for an atom: the cost is linear in edges, no triplet
+    is ever made. forward: v (N, F), e (E, F), near to (E, F); without two near edges, nothing changes.
     """
 
     def __init__(self, *, features: int) -> None:
         super().__init__()
         self.far_atom = nn.Sequential(nn.Linear(features, DEGREES * COUNT), nn.Sigmoid())
         self.update = GatedMLP(DEGREES * COUNT, features, bias=False)
+        of_degree = torch.eye(DEGREES).repeat_interleave(torch.tensor([1, 3, 5]), dim=1)  # (L, 9), 1 for lm
+        spread = torch.kron(of_degree, torch.eye(COUNT))  # (L n, 9 n): a copy for each m
+        self.register_buffer("spread", spread, persistent=False)
 
-    def forward(self, v: Tensor, e: Tensor, basis: Tensor, pairs: Tensor, k: Tensor) -> Tensor:
-        message = basis * self.far_atom(v).index_select(0, k)  # (T, L n)
-        summed = message.new_zeros(len(e), basis.size(1)).index_add(0, pairs[1], message)
-        return e + self.update(summed)
+    def forward(self, v: Tensor, e: Tensor, near: Near) -> Tensor:
+        w = near.radial * self.far_atom(v).index_select(0, near.far)  # (P, L n)
+        C = near.directions.repeat_interleave(COUNT, dim=1)  # (P, 9 n)
+        moments = v.new_zeros(len(v), C.size(1)).index_add(0, near.centre, C * (w @ self.spread))
+        summed = (C * moments.index_select(0, near.centre)) @ self.spread.T - w
+        return e.index_add(0, near.edges, self.update(summed * near.weight))
 
 
 class Convolution(nn.Module):
@@ -125,7 +147,8 @@ class M3GNet(nn.Module):
         self.basis = self._radial_basis(cutoff)
         radial = self.basis(torch.ones(1)).size(1)
         self.three_body_radial = SphericalBesselBasis(cutoff=cutoff, degrees=DEGREES, count=COUNT)
-        self.three_body_basis = ThreeBodyBasis(degrees=DEGREES, count=COUNT)
+        norm = torch.tensor([sqrt((2 * l + 1) / (4 * pi)) for l in range(DEGREES)])  # Y_l0(0)
+        self.register_buffer("norm", norm.repeat_interleave(COUNT), persistent=False)
         self.envelope = PolynomialEnvelope(cutoff=angles, p=3)
         self.atoms = nn.Embedding(self.elements, features)
         self.bonds = nn.Sequential(nn.Linear(radial, features), nn.SiLU())
@@ -151,23 +174,20 @@ class M3GNet(nn.Module):
         v = self.atoms(self.element_rows(graph.z))  # slot 2, node features (N, F)
         h = self.basis(graph.distance)  # (E, K)
         e = self.bonds(h)  # slot 3, edge features (E, F)
-        pairs, k, basis = self.angles_of(graph)
+        near = self.near_edges(graph)
         for three_body, convolution in zip(self.three_body, self.convolutions, strict=True):
-            e = three_body(v, e, basis, pairs, k)  # slot 4, message and update
+            e = three_body(v, e, near)  # slot 4, message and update
             v, e = convolution(v, e, h, graph.edge_index)
         return sum_over_crystals(self.atomwise(v).squeeze(-1), batch, n_crystals)  # slot 5, readout (B,)
 
-    def angles_of(self, graph: Data | Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """The triplets (2, T), their far atoms (T,) and their basis with both envelopes (T, L n)."""
-        ends = self.angle_ends(graph.edge_index)
+    def near_edges(self, graph: Data | Batch) -> Near:
         weight = self.envelope(graph.distance)  # (E,)
-        pairs = triplets(ends, keep=weight > 0)
-        ik, ij = pairs
-        vectors, radial = edge_vectors(graph), self.three_body_radial(graph.distance)
-        cos = cosine(vectors.index_select(0, ik), vectors.index_select(0, ij))
-        basis = self.three_body_basis(radial.index_select(0, ik), cos)
-        both = weight.index_select(0, ik) * weight.index_select(0, ij)
-        return pairs, ends[0].index_select(0, ik), basis * both.unsqueeze(1)
+        edges = torch.nonzero(weight).squeeze(1)
+        weight = weight.index_select(0, edges).unsqueeze(1)
+        far, centre = self.angle_ends(graph.edge_index).index_select(1, edges)
+        radial = self.three_body_radial(graph.distance.index_select(0, edges)) * self.norm * weight
+        directions = harmonics(edge_vectors(graph).index_select(0, edges))
+        return Near(edges, centre, far, weight, radial, directions)
 
 
 class ReleasedM3GNet(M3GNet):

@@ -16,6 +16,7 @@ from mg9.e_angles import (
     ThreeBodyBasis,
     bessel_zeros,
     cosine,
+    harmonics,
     legendre,
     line_graph,
     spherical_bessel,
@@ -131,6 +132,16 @@ def test_one_basis_ends_with_a_slope_and_the_other_without():
             (curvature,) = torch.autograd.grad(slope, r, retain_graph=True)
             assert column.abs() < 1e-6
             assert (slope.abs() < 1e-6) == smooth and (curvature.abs() < 1e-5) == smooth
+
+
+def test_the_addition_theorem():
+    """A sum over m of products of harmonics is the Legendre polynomial of the angle, however long the vectors
+    are."""
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 50, 3, dtype=DOUBLE)
+    products = (harmonics(a) * harmonics(b)).split([1, 3, 5], dim=1)
+    found = torch.stack([of_l.sum(dim=1) for of_l in products], dim=1)
+    torch.testing.assert_close(found, legendre(cosine(a, b), 3))
 
 
 def test_the_three_body_basis_is_its_product():

@@ -9,7 +9,7 @@ from mg9 import data
 from mg9.a_crystal import crystal_graph, molecule_graph, radius_graph
 from mg9.a_graph import batch_graphs, edge_vectors
 from mg9.b_symmetry import exchange, stretch, symmetry_error
-from mg9.e_angles import cosine
+from mg9.e_angles import ThreeBodyBasis, cosine
 from mg9.e_m3gnet import GatedMLP, M3GNet, ReleasedM3GNet
 from mg9.potential import NoCell, Potential, differentiate
 
@@ -52,7 +52,7 @@ def test_a_block_is_its_equations_written_out(crystals):
                 others = [ik for ik in range(len(i)) if i[ik] == i[ij] and ik != ij and f_c[ik] * f_c[ij] > 0]
                 for ik in others:
                     cos = cosine(r[ik][None], r[ij][None])
-                    basis = model.three_body_basis(radial[ik][None], cos)[0]
+                    basis = ThreeBodyBasis().double()(radial[ik][None], cos)[0]
                     summed[ij] += basis * three_body.far_atom(v[j[ik]]) * f_c[ij] * f_c[ik]
             e = e + three_body.update(summed)
             z_ij = torch.cat([v[i], v[j], e], dim=1)
