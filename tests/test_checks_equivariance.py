@@ -16,7 +16,18 @@ from checking import code_cells, graded
 
 import course.hidden.equivariance  # noqa: F401  registers the hidden checks
 from mg9.b_symmetry import random_rotation
-from mg9.checks import REGISTRY, CheckFailed, check, faulty_layers, find, gates, irreps, messages, products
+from mg9.checks import (
+    REGISTRY,
+    CheckFailed,
+    Local,
+    check,
+    faulty_layers,
+    find,
+    gates,
+    irreps,
+    messages,
+    products,
+)
 from mg9.checks.tools import neighbors, random_crystals
 from mg9.f_irreps import Irrep, clebsch_gordan, spherical_harmonics, tensor_product, wigner
 
@@ -196,6 +207,7 @@ def test_the_irreps_of_a_product_are_the_package_s(reference):
         for two in ("0o", "1o", "2e", "4e"):
             pair = [Irrep(int(irrep[0]), 1 if irrep[1] == "e" else -1) for irrep in (one, two)]
             assert reference["product_irreps"](one, two) == [str(irrep) for irrep in pair[0] * pair[1]]
+    irreps.holds_paths(Local(), reference["product_irreps"], [("5o", "5e")])  # up to 10o
 
 
 def test_a_message_is_made_of_the_package_s_harmonics():

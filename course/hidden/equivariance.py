@@ -14,6 +14,8 @@ from mg9.checks.tools import expect_close
 
 from .angles import small
 
+PARITIES = [("e", "e"), ("e", "o"), ("o", "e"), ("o", "o")]
+
 
 @register(
     "hidden.equivariance.algebra",
@@ -33,8 +35,8 @@ def algebra(
         irreps.holds_turned(student, rng, turned, irrep, tuple(int(n) for n in rng.integers(1, 5, size=2)))
     products.holds_product(student, rng, product, int(rng.integers(5, 9)))
     products.holds_reassembled(student, rng, reassembled, int(rng.integers(5, 9)))
-    degrees, parities = rng.integers(0, 6, size=(8, 2)), rng.choice(["e", "o"], size=(8, 2))
-    pairs = [(f"{l1}{p1}", f"{l2}{p2}") for (l1, l2), (p1, p2) in zip(degrees, parities, strict=True)]
+    degrees = rng.integers(0, 6, size=(8, 2))
+    pairs = [(f"{l1}{p1}", f"{l2}{p2}") for (l1, l2), (p1, p2) in zip(degrees, 2 * PARITIES, strict=True)]
     irreps.holds_paths(student, paths, pairs)
     return "other shapes, vectors, degrees and parities"
 
@@ -74,10 +76,7 @@ def holds_slopes(student: Local, rng: np.random.Generator, function: Callable, a
 )
 def layers(student: Local, rng: np.random.Generator, cls: type, verdict: Callable) -> str:
     gates.holds_gate(student, rng, cls, features=int(rng.integers(4, 9)), n=int(rng.integers(2, 7)))
-    kinds = [
-        rng.choice(faulty_layers.MIXED, size=size, replace=False)
-        for size in (1, 2, *rng.integers(0, 3, size=3))
-    ]
+    kinds = np.split(rng.permutation(faulty_layers.MIXED), [1, 2, 3, 5])
     drawn = [{str(name): float(rng.uniform(0.5, 2.0)) for name in sorted(kind)} for kind in kinds]
-    gates.holds_suspects(student, verdict, [*drawn, {"blind": 1.0}], seed=int(rng.integers(2**31)))
-    return f"other weights, and the right verdict on {len(drawn) + 1} random layers"
+    gates.holds_suspects(student, verdict, [{}, *drawn, {"blind": 1.0}], seed=int(rng.integers(2**31)))
+    return f"other weights, and the right verdict on {len(drawn) + 2} random layers"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 
 from mg9 import b_symmetry
 from mg9.checks import CheckFailed, Local, WrongKind, faulty_layers, register
@@ -38,12 +39,16 @@ TESTS = ("rotation", "reflection", "permutation", "stretch")
 HINTS = {
     "cross": "v has a cross product in it, and a pseudovector shows in a mirror only",
     "screw": "its scalars have a handedness in them, its vectors are right: compare both",
-    "components": "tanh is odd, so the inversion r -> -r alone passes: take -R with a random rotation R",
-    "fixed_axis": "a rotation about that axis passes: draw the rotation at random",
+    "components": "tanh is odd: quarter turns, mirrors along axes, the inversion pass; draw R, take R and -R",
+    "fixed_axis": "a rotation about that axis passes, and a mirror that contains it: draw R at random",
     "first_atom": "atoms in another order have the scalars and vectors of before, in that order",
     "blind": "no symmetry can catch it: make the vectors longer, and something must change",
-    "double_cross": "two pseudo signs cancel in (a x b) x c: it looks wrong and is right",
-    "handed_cross": "a pseudovector times a pseudoscalar is a vector: it looks wrong and is right",
+}
+FALSE = {
+    "rotation": "turn what comes out as well: scalars stay, vectors turn",
+    "reflection": "mirror what comes out as well, with the same matrix: 0e stays, 1o is turned by -R",
+    "permutation": "one order for all: the scalars and vectors that go in, and those that come out",
+    "stretch": "a right layer does notice longer vectors; report the one that does not",
 }
 ROUNDS, MOST = 10, 500  # runs of the harness, and questions that it may ask
 
@@ -61,7 +66,7 @@ def gate(student: Local, rng: np.random.Generator, cls: type) -> str:
 
 
 def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: int, n: int) -> None:
-    """Symmetries first, then values with known weights, then the twin."""
+    """Symmetries first, then the twin, longer vectors, then values with known weights."""
     layer = student.make(cls, 0, torch.float64, features=features)
     shapes = {
         "mix.weight": (features, features),
@@ -70,10 +75,7 @@ def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: in
     }
     weights = {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in shapes.items()}
     student.load(layer, weights)
-    s, v = (
-        torch.from_numpy(rng.normal(size=(n, features))),
-        torch.from_numpy(rng.normal(size=(n, features, 3))),
-    )
+    s, v = (torch.from_numpy(rng.normal(size=(n, features, *axes))) for axes in ((), (3,)))
 
     def ask(s: Tensor, v: Tensor) -> list[Tensor]:
         return parts(student.call(layer, s, v), [tuple(s.shape), tuple(v.shape)], ["s'", "v'"])
@@ -86,27 +88,28 @@ def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: in
         expect_close(other_s, new_s, what)
         what = f"the vectors were {action}, v' was not: did a nonlinearity, a matrix or a bias meet x, y, z?"
         expect_close(other_v, new_v @ matrix.T, what)
+    for longer, before in zip(ask(s, 1.1 * v), (new_s, new_v), strict=True):
+        expect_change(longer, before, "the vectors were made longer")
     w = torch.einsum("nfc,gf->ngc", v, weights["mix.weight"])
-    size = w.square().sum(-1)
 
-    def outcome(size: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    def halves(size: Tensor) -> tuple[Tensor, ...]:
         t = torch.cat([s, size], dim=1) @ weights["scalars.weight"].T + weights["scalars.bias"]
         return t.chunk(2, dim=1)
 
-    first, second = outcome(size, w)
-    wanted_s, wanted_v = torch.nn.functional.silu(first), torch.sigmoid(second)[..., None] * w
-    silent = outcome(0 * size, w)
-    of_v, root = outcome(v.square().sum(-1), w), outcome(size.sqrt(), w)
+    first, second = halves(w.square().sum(-1))
+    wanted_s, wanted_v = silu(first), torch.sigmoid(second)[..., None] * w
+    across = torch.einsum("nfc,fg->ngc", v, weights["mix.weight"]).square().sum(-1)
+    swapped = (
+        torch.cat([w.square().sum(-1), s], dim=1) @ weights["scalars.weight"].T + weights["scalars.bias"]
+    )
+    of_v, root = halves(v.square().sum(-1)), halves(w.norm(dim=-1))
     mistakes = {
         "silu is missing on the scalars": first,
-        "the halves are exchanged: the first becomes s', the second the gates": torch.nn.functional.silu(
-            second
-        ),
-        "the lengths of the vectors are left out of the scalars": torch.nn.functional.silu(silent[0]),
-        "these are the lengths of v; take those of w": torch.nn.functional.silu(of_v[0]),
-        "these are lengths; take their squares, whose slope exists at w = 0 too": torch.nn.functional.silu(
-            root[0]
-        ),
+        "the halves are exchanged: the first becomes s', the second the gates": silu(second),
+        "the order is [s, |w|^2], scalars first": silu(swapped.chunk(2, dim=1)[0]),
+        "mix acts the other way round, its weight transposed: use self.mix": silu(halves(across)[0]),
+        "these are the lengths of v; take those of w": silu(of_v[0]),
+        "these are lengths; take their squares, whose slope exists at w = 0 too": silu(root[0]),
     }
     named(new_s, wanted_s, mistakes, "s' has another value; (atom, feature)")
     mistakes = {
@@ -115,7 +118,6 @@ def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: in
         "the gate went through no sigmoid": second[..., None] * w,
     }
     named(new_v, wanted_v, mistakes, "v' has another value; (atom, feature, axis)")
-    expect_change(ask(s, 1.1 * v)[0], new_s, "the vectors were made longer")
 
 
 def verdict_on(student: Local, harness: Callable, layer: faulty_layers.Layer, seed: int) -> Any:
@@ -162,7 +164,8 @@ def holds_suspects(
         got = verdict_on(student, harness, layer, seed)
         about = f"suspect {number} ({', '.join(weights) or 'a right layer'})"
         if not isinstance(got, list | tuple) or not all(isinstance(name, str) for name in got):
-            raise WrongKind("a list of names of tests is wanted", expected=sorted(wanted), got=got)
+            found = "None: is the return statement missing?" if got is None else got
+            raise WrongKind("a list of names of tests is wanted", expected=sorted(wanted), got=found)
         if unknown := sorted(set(got) - set(TESTS)):
             raise CheckFailed(
                 f"there is no test {unknown[0]!r}", expected=f"some of {', '.join(TESTS)}", got=unknown[0]
@@ -171,9 +174,8 @@ def holds_suspects(
             continue
         missed = sorted(wanted - set(got))
         what = f"{missed[0]!r} is missed" if missed else f"a false alarm: {sorted(set(got) - wanted)[0]!r}"
-        hints = [HINTS[fault] for fault in weights if not missed or missed[0] in BREAKS[fault]]
-        if not missed and not hints:
-            hints = ["turn and mirror what comes out as well: scalars stay, vectors turn"]
+        hints = [HINTS[fault] for fault in weights if missed and missed[0] in BREAKS[fault]]
+        hints = hints if missed else [FALSE[sorted(set(got) - wanted)[0]]]
         raise CheckFailed(
             what, crystal=about, expected=sorted(wanted), got=sorted(set(got)), cause="; ".join(hints)
         )

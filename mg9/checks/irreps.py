@@ -84,7 +84,12 @@ def holds_turned(
         wanted = moved(x, irrep, matrix)
         got = student.call(function, x, irrep, matrix)
         got = expect_tensor(got, tuple(x.shape), f"a feature {irrep} after {where}").double()
-        mistakes = {SIGNS[irrep]: -wanted}
+        sign = (
+            SIGNS[irrep]
+            if matrix is not R
+            else "det R = 1, so a rotation changes no sign, whatever the parity"
+        )
+        mistakes = {sign: -wanted}
         if irrep[0] != "0":
             mistakes[f"l = {irrep[0]} did not turn: it has a direction"] = x
             mistakes["turned the other way round: for vectors as rows, R r is r @ R.T"] = moved(
@@ -124,8 +129,8 @@ def labels(student: Local, rng: np.random.Generator, given: Any) -> str:
             raise CheckFailed(f"{name}, {formula}, is {has[irrep[0]]}", expected=f"l = {irrep[0]}", got=got)
         if got != irrep:
             sign = "changes" if factors % 2 else "keeps"
-            what = f"{name}, {formula}: {factors} of its factors change their sign when r -> -r"
-            raise CheckFailed(what, expected=f"an irrep that {sign} its sign there", got=got)
+            what = f"{name}, {formula}: {factors} of its factors changed sign"
+            raise CheckFailed(what, expected=f"an irrep that {sign} its sign when r -> -r", got=got)
     return f"{len(QUANTITIES)} quantities, in space and in the mirror"
 
 
@@ -149,15 +154,15 @@ def holds_paths(student: Local, function: Callable, pairs: Sequence[tuple[str, s
         if not isinstance(got, list | tuple) or not all(isinstance(irrep, str) for irrep in got):
             found = "None: is the return statement missing?" if got is None else got
             raise WrongKind("a list of irreps is wanted", crystal=where, expected=wanted, got=found)
-        if sorted(got) == wanted:
+        if sorted(got) == sorted(wanted):
             continue
-        degrees = [irrep[:-1] for irrep in wanted]
+        degrees = sorted(irrep[:-1] for irrep in wanted)
         numbers = (2 * l1 + 1) * (2 * l2 + 1)
         if sorted(irrep[:-1] for irrep in got) == degrees:
             what = "the parities multiply: e e = o o = e, e o = o, whatever l is"
-        elif all(irrep[:1].isdigit() for irrep in got):
-            own = sum(2 * int(irrep[:1]) + 1 for irrep in got)
+        elif all(irrep[:-1].isdigit() and irrep[-1] in "eo" for irrep in got):
+            own = sum(2 * int(irrep[:-1]) + 1 for irrep in got)
             what = f"{2 * l1 + 1} times {2 * l2 + 1} products are {numbers} numbers; these irreps have {own}"
         else:
-            what = "an irrep is a digit and e or o"
+            what = "an irrep is a degree and a parity, e or o, such as 1o"
         raise CheckFailed(what, crystal=where, expected=wanted, got=list(got))

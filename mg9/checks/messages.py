@@ -116,6 +116,10 @@ def holds_sum(student: Local, function: Callable, at: Edges) -> None:
     none = replace(at, R=at.R[:0], edge_index=at.edge_index[:, :0], shift=at.shift[:0])
     alone = received(student, function, none)
     expect_close(alone, torch.zeros_like(alone), "atoms without neighbours heard something")
+    together = at.R * at.h[j] * 3**0.5 / at.arrows().norm()
+    wrong = torch.zeros_like(got).index_add(0, i, together[:, :, None] * at.arrows()[:, None, :])
+    if torch.allclose(got, wrong):
+        raise CheckFailed("divided by the length of all arrows together: each by its own, norm(dim=1)")
     twice = replace(
         at,
         R=torch.cat([at.R, at.R]),

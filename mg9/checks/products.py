@@ -19,7 +19,8 @@ from mg9.checks.tools import expect_close, expect_tensor
 def parts(value: Any, shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> list[Tensor]:
     """The tensors that a function returns together, each of its shape; otherwise `CheckFailed` in words."""
     if not isinstance(value, tuple | list) or len(value) != len(names):
-        found = "None: is the return statement missing?" if value is None else type(value).__name__
+        number = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        found = "None: is the return statement missing?" if value is None else type(value).__name__ + number
         raise WrongKind(f"return {len(names)} things: {', '.join(names)}", expected=len(names), got=found)
     return [
         expect_tensor(one, shape, name).double()
@@ -70,6 +71,9 @@ def holds_product(student: Local, rng: np.random.Generator, function: Callable, 
     mistakes = {
         "T has a trace: take a third of x . y from each diagonal entry": tensor + third,
         "T loses too much: the unit matrix has trace 3, so take a third of x . y": tensor - 2 * third,
+        "a third of x . y was taken from every entry; take it from the diagonal": tensor
+        + third
+        - third.sum(2)[..., None],
         "T is not symmetric, v is in it: take the mean of x y^T and y x^T": outer - third,
         "this is x y^T with its nine numbers: the dot and the cross product are still in it": outer,
         "T is the sum of x y^T and y x^T, not their mean": outer + outer.mT - 2 * third,

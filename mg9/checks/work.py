@@ -28,7 +28,7 @@ def work(student: Local, rng: np.random.Generator, function: Callable) -> str:
 
 def holds_work(student: Local, rng: np.random.Generator, function: Callable, steps: int) -> None:
     """A constant force around a loop, a swirl, which has no energy, and random forces on a random path."""
-    turn = torch.linspace(0, 2 * torch.pi, steps + 1).double()
+    turn = torch.linspace(0, 2 * torch.pi, steps + 1, dtype=torch.float64)
     circle = torch.stack([turn.cos(), turn.sin(), 0 * turn], dim=1)
     middle = 0.5 * (circle[1:] + circle[:-1])
     swirl = torch.stack([-middle[:, 1], middle[:, 0], 0 * middle[:, 0]], dim=1)
