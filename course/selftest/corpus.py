@@ -31,6 +31,7 @@ class Attack:
 
     name: str
     tries: str
+    kind: str = ""  # the file that describes it
     cells: dict[str, str] = field(default_factory=dict)  # by grade_id
     answers: str = "wrong"  # where `cells` has nothing: "wrong", "right" or "untouched"
     earns: tuple[str, ...] | str = ()  # graded cells that hold rightly; "any": all may, none must
@@ -66,6 +67,7 @@ def read_corpus(place: Path) -> list[Attack]:
 
 
 def _attack(file: str, entry: dict) -> Attack:
+    entry = {"kind": file.partition(".")[0]} | entry
     unknown = entry.keys() - Attack.__dataclass_fields__.keys()
     if unknown or not entry.get("tries"):
         raise FormError(f"{file}, attack {entry.get('name')!r}: {', '.join(unknown) or 'tries is missing'}")
