@@ -131,6 +131,9 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=24)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    # Stock nbgrader starts `alembic`, which lies beside python, on the PATH or not.
+    programs = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     n = options.students
     with tempfile.TemporaryDirectory(prefix="mg9-grading-") as scratch:
