@@ -96,6 +96,21 @@ def test_every_page_is_well_formed_and_can_be_read_aloud(graded):
         assert "@media print" in text and not re.search(r'(src|href)="', text)
 
 
+def test_a_wide_table_names_each_value_by_its_column_where_it_is_shown_as_cards(graded):
+    """A telephone shows a row below the other, without the headings; a word is not broken to fit a column."""
+    text = (graded.out / "class.html").read_text()
+    rules = dict(re.findall(r"^ *([^{}\n]+) {(.*)}$", text, re.M))
+    assert "break-word" in rules["th, td"] and "attr(data-label)" in rules[".wide td::before"]
+    tables = re.findall(r'<div class="wide"><table>(.*?)</table>', text, re.S)
+    assert len(tables) == 2
+    for table in tables:
+        _, *headings = re.findall(r'<th scope="col">(.*?)</th>', table)
+        for row in re.findall(r'<tr><th scope="row">.*?</tr>', table, re.S):
+            assert re.findall(r'<td data-label="(.*?)">', row) == headings and row.count("<td") == len(
+                headings
+            )
+
+
 def secrets(root: Path) -> set[str]:
     """Lines of solutions and of hidden cells, and their markers; not the lines that students see anyway."""
     hidden, seen = {"BEGIN SOLUTION", "HIDDEN TESTS"}, ""
