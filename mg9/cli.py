@@ -1,4 +1,5 @@
-"""The command `mg9`: `doctor` examines an installation, `check` scores a notebook."""
+"""The command `mg9`: `doctor` examines an installation, `check` scores a notebook, `embed` makes vectors of
+crystals."""
 
 import argparse
 import shutil
@@ -13,6 +14,7 @@ EXAMPLES = """\
 examples:
   mg9 doctor                                   what is wrong with this installation, and what to do
   mg9 check exercises/cgcnn/cgcnn.ipynb        the visible checks and the score so far
+  mg9 embed *.cif -o vectors.npz               a vector for each crystal, by MACE-MP-0
 """
 
 CHECK_EXAMPLES = """\
@@ -23,6 +25,18 @@ examples:
 
 exit status: 0 if all visible checks passed, 1 if one failed or did not run, 2 if there is nothing to score.
 The file NOTEBOOK itself is not changed. What its cells write goes where they would write it in Jupyter.
+"""
+
+EMBED_EXAMPLES = """\
+examples:
+  mg9 embed quartz.cif POSCAR -o vectors.npz   two crystals
+  mg9 embed run.xyz -o vectors.csv             every frame of an extended xyz file, "run.xyz:0" and so on
+  mg9 embed *.cif -o v.npz --backbone m3gnet-mp-2021
+
+read them with: from mg9.embeddings import Embeddings; Embeddings.read("vectors.npz").nearest("quartz.cif")
+
+exit status: 0 if every crystal has a vector; 1 if the potential is not there or refuses a crystal; 2 if a
+file is not readable, or FILE ends in something else than .npz and .csv. FILE is written only if all is well.
 """
 
 DOCTOR_EPILOG = """\
@@ -67,6 +81,19 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--save", type=Path, metavar="FILE", help="write the executed notebook to FILE")
     check.set_defaults(run=run_check)
+
+    about = "write a vector for each crystal, from a pretrained potential"
+    embed = commands.add_parser(
+        "embed", help=about, description=about, epilog=EMBED_EXAMPLES, formatter_class=raw
+    )
+    embed.add_argument(
+        "structures", type=Path, nargs="+", metavar="STRUCTURES", help="CIF, POSCAR or extended xyz files"
+    )
+    embed.add_argument("-o", type=Path, required=True, dest="output", metavar="FILE", help=".npz or .csv")
+    embed.add_argument(
+        "--backbone", default="mace-mp-0-small", metavar="NAME", help="the potential (default: %(default)s)"
+    )
+    embed.set_defaults(run=run_embed)
     return top
 
 
@@ -114,6 +141,39 @@ def run_check(options: argparse.Namespace) -> int:
         print(f"note: the first cell that failed is {error}")
     print(summary(results))
     return 0 if all(q.passed for q in results if q.kind == "visible") and not stopped else 1
+
+
+def run_embed(options: argparse.Namespace) -> int:
+    """Read crystals, embed them, write one file."""
+    import numpy as np
+
+    from mg9 import embeddings
+    from mg9.a_errors import CrystalError
+    from mg9.data.cache import ChecksumError, FetchError
+
+    def failed(error: Exception, status: int) -> int:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"mg9 embed: {message}", file=sys.stderr)
+        return status
+
+    if options.output.suffix not in embeddings.FORMATS:
+        ending = " or ".join(embeddings.FORMATS)
+        return failed(ValueError(f"{options.output}: the file to write must end in {ending}"), 2)
+    warnings.simplefilter("ignore", UserWarning)  # pymatgen's, of files and of noble gases
+    try:
+        names, structures = embeddings.read_structures(options.structures)
+    except CrystalError as error:
+        return failed(error, 2)
+    from mg9.g_foundation import load
+
+    try:
+        vectors = load(options.backbone).embed(structures).double().numpy()
+    except (CrystalError, FetchError, ChecksumError, ImportError, KeyError, NotImplementedError) as error:
+        return failed(error, 1)
+    formulas = [one.reduced_formula for one in structures]
+    embeddings.Embeddings(np.array(names), np.array(formulas), vectors, options.backbone).save(options.output)
+    print(f"{options.output}: {len(names)} crystals, {vectors.shape[1]} numbers each, by {options.backbone}")
+    return 0
 
 
 def table(results: list) -> str:

@@ -343,3 +343,20 @@ def test_a_wrapped_potential_predicts(name, crystals):
     else:
         with pytest.raises(NotImplementedError, match="gives no features of atoms"):
             other.embed(one)
+
+
+def test_sevennet_does_not_keep_reflections():
+    """Quartz, its atoms moved, and its mirror image; turned, it has the same energy."""
+    if find_spec("sevenn") is None:
+        pytest.skip(f"sevennet-0: {adapters.FOREIGN['sevennet-0'].install}")
+    sites = [[0.4697, 0, 2 / 3], [0.4135, 0.2669, 0.7858]]
+    quartz = Structure.from_spacegroup("P3_221", Lattice.hexagonal(4.916, 5.405), ["Si", "O"], sites)
+    away = np.random.default_rng(0).normal(scale=0.1, size=(len(quartz), 3))
+    quartz = Structure(quartz.lattice, quartz.species, quartz.cart_coords + away, coords_are_cartesian=True)
+    turned, mirrored = (
+        rotate(quartz, random_rotation(np.random.default_rng(0), reflect=k)) for k in (False, True)
+    )
+    E, E_turned, E_mirrored = load("sevennet-0").energy([quartz, turned, mirrored]).tolist()
+    assert abs(E_turned - E) < 1e-4 < abs(E_mirrored - E)
+    E, E_mirrored = load("mace-mp-0-small", dtype=DOUBLE).energy([quartz, mirrored]).tolist()
+    assert E_mirrored == pytest.approx(E, abs=1e-9)

@@ -2,7 +2,9 @@
 (slides 42, 43).
 
 The packages are optional. Where one is absent, `NotInstalled` says in one line what to install. MatterSim and
-a model trained on OMat24 are named with their licences, not wrapped.
+a model trained on OMat24 are named with their licences, not wrapped. Two things to know: by CHGNet quartz is
+0.4 eV/atom lower than by the others, whose training energies were not corrected as its were, and SevenNet-0
+does not keep reflections.
 
 Papers: CHGNet [deng2023chgnet]; OMat24 [barrosoluque2024omat24].
 Read in order: `FOREIGN`, `calculator`, `chgnet_atom_features`.
