@@ -10,10 +10,14 @@ from sandboxes import needs_sandbox
 from waves import cell
 
 from course.grader import pool
+from course.grader.cached import paths_of
 from course.grader.execution import NoKernel, grade
 from course.grader.ingest import Submission
 from course.grader.kernel import Dead, counted
 from course.grader.terms import Run, Terms
+from mg9.data.cache import FetchError
+from mg9.data.sources import MATTERSIM
+from mg9.pretrained.mace import AIIDA
 
 pytestmark = [needs_sandbox, pytest.mark.usefixtures("plugin")]
 TERMS = Terms(cell_seconds=20, total_seconds=60, call_seconds=10)
@@ -129,6 +133,22 @@ def test_without_a_kernel_nothing_is_guessed(monkeypatch):
     monkeypatch.setattr(pool.shared, "take", none)
     with pytest.raises(NoKernel, match="was not ready after 180 s"):
         run(("energy", "def energy(r): return 3.0"), ("energy?", ENERGY.format("energy")))
+
+
+def test_a_file_that_cannot_be_fetched_is_named_and_nothing_is_guessed(monkeypatch, tmp_path):
+    def no_network(archive, partial, target):
+        raise FetchError(f"cannot download {archive.file} (sha256 {archive.sha256}): copy it to {target}")
+
+    monkeypatch.setenv("MG9_CACHE", str(tmp_path))
+    monkeypatch.setattr("mg9.data.cache._download", no_network)
+    for name, archive in (("mace-mp-0-small", AIIDA), ("mptrj", MATTERSIM)):
+        notebook = new_notebook(metadata={"mg9": {"cache": [name]}})
+        with pytest.raises(NoKernel) as caught:
+            grade(Submission("amira", "waves", "ok", notebook=notebook), Terms())
+        for word in (archive.file, archive.sha256, str(tmp_path)):
+            assert word in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="no file of the cache folder is called 'weights'"):
+        paths_of(["weights"])
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,28 @@ def test_no_trace_of_a_masked_module_is_shown(tmp_path, monkeypatch):
     assert (real / "d_cgcnn.py").read_text() == masking and not (real / "pretrained" / "cgcnn.py").exists()
 
 
+LOOK = """
+import os
+folder = os.path.expanduser("~/.cache/mg9")
+print(sorted(os.listdir(folder)), open(folder + "/given.npz").read())
+open(folder + "/own.npz", "w").close()
+try:
+    open(folder + "/given.npz", "w").close()
+    print("written")
+except OSError:
+    print("read-only")
+"""
+
+
+def test_a_file_of_the_cache_folder_is_there_to_read_and_no_other(tmp_path):
+    for name in ("given.npz", "other.npz"):
+        (tmp_path / name).write_text("weights")
+    place = Place(cached=(str(tmp_path / "given.npz"),))
+    code, printed = run([sys.executable, "-c", LOOK], SMALL, place, 20)
+    assert (code, printed) == (0, "['given.npz'] weights\nread-only\n")
+    assert (tmp_path / "given.npz").read_text() == "weights"
+
+
 def test_copies_of_a_killed_grader_are_swept(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone, there = (tmp_path / f"{package.NAME}{number}-x" for number in (2**30, os.getpid()))

@@ -1,10 +1,11 @@
 """What bubblewrap is told: what a process in the sandbox sees, and which limits its programs have.
 
 It sees the Python environment and mg9 read-only, an empty home and /tmp of limited size, and no network. It
-does not see solutions/, course/, the gradebook, other submissions, caches, or the modules that an assignment
-masks (its answers). There is no seccomp filter: it would guard against faults of the kernel alone (no program
-here has a capability or can make a namespace), by a list of calls that is another for each processor and each
-version of torch; a machine that grades is better kept up to date.
+does not see solutions/, course/, the gradebook, other submissions, the cache folder but for the files that an
+assignment names, or the modules that it masks (its answers). There is no seccomp filter: it would guard
+against faults of the kernel alone (no program here has a capability or can make a namespace), by a list of
+calls that is another for each processor and each version of torch; a machine that grades is better kept up to
+date.
 
 Read in order: `Limits`, `Place` (what is to be seen), `command`.
 """
@@ -39,10 +40,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Place:
-    """What a sandbox shows: mg9 without the masked files, and the variables that the process gets."""
+    """What a sandbox shows: mg9 without the masked files, the variables that the process gets, and files of
+    the cache folder, which are read-only there."""
 
     mask: tuple[str, ...] = ()  # as in the assignment's metadata: ("mg9/d_cgcnn.py", "mg9/pretrained/")
     variables: tuple[tuple[str, str], ...] = ()
+    cached: tuple[str, ...] = ()  # paths here
 
 
 def command(
@@ -64,7 +67,9 @@ def command(
     words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
     for folder, most in (("/tmp", size), (HOME, size), (KERNEL, str(2**20))):
         words += ["--perms", "1777", "--size", most, "--tmpfs", folder]
-    words += _environment() + _package(place.mask)  # after /tmp, where the course itself may lie
+    words += (
+        _environment() + _package(place.mask) + _cache(place.cached)
+    )  # after /tmp, where the course itself may lie
     words += [*more, "--chdir", HOME, "--remount-ro", "/"]
     if user:
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
@@ -118,6 +123,13 @@ def _environment() -> list[str]:
 def _package(mask: tuple[str, ...]) -> list[str]:
     """mg9 in its place, which /tmp or a sandbox's own folder may be part of."""
     return [*_parents(PACKAGE), "--ro-bind", str(copy_of(mask)), str(PACKAGE)]
+
+
+def _cache(paths: tuple[str, ...]) -> list[str]:
+    """Files of the cache folder where a process inside looks for its own, in which it may write."""
+    folder = f"{HOME}/.cache/mg9"
+    words = ["--perms", "1777", "--dir", f"{HOME}/.cache", "--perms", "1777", "--dir", folder]
+    return words + [word for path in paths for word in ("--ro-bind", path, f"{folder}/{Path(path).name}")]
 
 
 def _parents(folder: Path) -> list[str]:

@@ -21,9 +21,11 @@ import numpy as np
 from nbformat import NotebookNode
 
 from mg9.checks import CheckFailed, find
+from mg9.data.cache import ChecksumError, FetchError
 
 from . import pool
 from .bubblewrap import Place
+from .cached import paths_of
 from .definitions import defined, parsed, repeatable
 from .form import grade_id, is_grade, is_locked, is_solution, only_call
 from .ingest import Submission
@@ -212,9 +214,14 @@ class _Grading:
 
 
 def kernel_for(marks: dict, terms: Terms) -> Wanted:
-    """The kind of kernel for a notebook with `marks`, its metadata's "mg9"."""
+    """The kind of kernel for a notebook with `marks`, its metadata's "mg9". Raises `NoKernel` where a file
+    that it needs cannot be had."""
+    try:
+        cached = paths_of(marks.get("cache", ()))
+    except (FetchError, ChecksumError) as error:
+        raise NoKernel(str(error)) from error
     variables = (("MG9_BUDGET", terms.budget), ("NBGRADER_EXECUTION", "autograde"))
-    place = Place(tuple(marks.get("mask", ())), variables)
+    place = Place(tuple(marks.get("mask", ())), variables, cached)
     return Wanted(terms.limits, place, tuple(marks.get("modules", ())), terms.unsandboxed)
 
 

@@ -14,6 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class Kernel:
         connection |= {"transport": "ipc", "ip": f"{start.KERNEL}/k", "key": self.session.key.decode()}
         file = f"{start.KERNEL}/connection.json"
         program = [sys.executable, "-m", "mg9.checks.agent", "-f", file, *OPTIONS]
-        self.sandbox = start(program, limits, Place(place.mask, variables), {file: json.dumps(connection)})
+        place = replace(place, variables=variables)
+        self.sandbox = start(program, limits, place, {file: json.dumps(connection)})
         self.sockets: dict[str, zmq.Socket] = {}
         self.spent = 0.0  # seconds, as `counted` counts them
 

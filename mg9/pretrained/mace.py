@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,16 +48,21 @@ def load(*, dtype: torch.dtype | None = None) -> Potential:
     dtype: of its parameters, by default torch's; float64 for energy differences and curvatures.
     Errors: `mg9.data.cache.FetchError` and `ChecksumError`; ValueError for a damaged file in the cache.
     """
+    state, about = states.read(converted())
+    potential = Potential(MACE(**about), cutoff=about["cutoff"])
+    potential.load_state_dict(state)
+    return states.ready(potential, dtype)
+
+
+def converted() -> Path:
+    """The file in the cache folder, made if it is not there. Errors: `FetchError` and `ChecksumError`."""
     path = folder() / f"mace-mp-0-small-format{FORMAT}.safetensors"
     if not path.exists():
         content = member(obtain(AIIDA), FILE)
         states.verify_content(content, SHA256, FILE)
         state, about = renamed(read_tensors(content))
         states.keep(path, state, about)
-    state, about = states.read(path)
-    potential = Potential(MACE(**about), cutoff=about["cutoff"])
-    potential.load_state_dict(state)
-    return states.ready(potential, dtype)
+    return path
 
 
 # What the file names beside tensors: none of it is imported.

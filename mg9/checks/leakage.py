@@ -1,0 +1,159 @@
+"""Checks of what a comparison with a pretrained network is worth: what it has seen, and on which rows it is
+compared (slides 43, 47, 50).
+
+The functions `holds_...` are the part that hidden checks repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mg9.checks import CheckFailed, Local, WrongKind, register
+from mg9.checks.tools import expect_numbers
+
+
+@register(
+    "mace.leakage",
+    slide=47,
+    outcome=7,
+    cause="count rows of the test part: a set of what was seen, then how many ids and formulas are in it",
+)
+def leakage(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    ids, formulas = ["mp-1", "mp-2", "mp-3", "mp-4"], ["SiO2", "SiO2", "NaCl", "KF"]
+    seen_ids, seen_formulas = ["mp-1", "mp-9", "mp-1", "mp-3"], ["SiO2", "SiO2", "SiO2", "NaCl"]
+    holds_leakage(student, function, ids, formulas, seen_ids, seen_formulas)
+    return "two of four crystals were seen, three of their formulas"
+
+
+def holds_leakage(
+    student: Local,
+    function: Callable,
+    ids: list[str],
+    formulas: list[str],
+    seen_ids: list[str],
+    seen_formulas: list[str],
+) -> None:
+    """The two counts; the usual mistakes by name."""
+    value = student.call(function, list(ids), list(formulas), list(seen_ids), list(seen_formulas))
+    got = tuple(expect_numbers(value, 2, "the two counts"))
+    wanted = sum(k in seen_ids for k in ids), sum(f in seen_formulas for f in formulas)
+    mistakes = {
+        "the frames were counted, not the rows of the test part: a crystal has many frames": (
+            sum(k in ids for k in seen_ids),
+            sum(f in formulas for f in seen_formulas),
+        ),
+        "different names were counted, not rows: two polymorphs are two rows": (
+            len(set(ids) & set(seen_ids)),
+            len(set(formulas) & set(seen_formulas)),
+        ),
+        "crystals first, formulas second": wanted[::-1],
+        "these are fractions: wanted are the numbers of rows": tuple(n / len(ids) for n in wanted),
+        "rows that were not seen were counted": tuple(len(ids) - n for n in wanted),
+    }
+    if got != wanted:
+        near = (says for says, wrong in mistakes.items() if np.allclose(got, wrong))
+        told = tuple(f"{n:g}" for n in got)
+        raise CheckFailed(next(near, "other counts"), expected=wanted, got=f"({', '.join(told)})")
+
+
+@register(
+    "mace.fair",
+    slide=47,
+    outcome=7,
+    cause="keep the rows where every model has a number, then the mean absolute error of each on these",
+)
+def fair(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    holds_fair(student, rng, function, models=3, rows=12, silent=2)
+    return "all models on the same rows: where one is silent, none is judged"
+
+
+def holds_fair(
+    student: Local, rng: np.random.Generator, function: Callable, models: int, rows: int, silent: int
+) -> None:
+    """Errors of models, some of which have no answer (NaN) for rows that others find hard."""
+    target = rng.uniform(-3, 0, size=rows)
+    predictions = {f"model {k}": target + rng.normal(0, 0.2 * (k + 1), size=rows) for k in range(models)}
+    for k, name in enumerate(predictions):
+        predictions[name][:silent] += 2.0 * np.sign(rng.normal(size=silent))
+        if k % 2 == 0:
+            predictions[name][(np.arange(silent) + k * silent // 2) % rows] = np.nan
+    off = {name: np.abs(p - target) for name, p in predictions.items()}
+    known = np.all([np.isfinite(o) for o in off.values()], axis=0)
+    got = student.call(function, target.copy(), {name: p.copy() for name, p in predictions.items()})
+    if not isinstance(got, dict) or set(got) != set(predictions):
+        kind = sorted(map(str, got)) if isinstance(got, dict) else type(got).__name__
+        raise WrongKind("a dict from model to error is wanted", expected=sorted(predictions), got=kind)
+    values = _numbers(list(got.values()))
+    found = dict(zip(got, values, strict=True))
+    wanted = {name: float(o[known].mean()) for name, o in off.items()}
+    mistakes = {
+        "each model is judged on the rows that it chose: take the rows that all models answer": {
+            name: float(np.nanmean(o)) for name, o in off.items()
+        },
+        "a row without an answer counts as an error of zero": {
+            name: float(np.nan_to_num(o).mean()) for name, o in off.items()
+        },
+        "this is the root mean square error, not the mean absolute one": {
+            name: float(np.sqrt((o[known] ** 2).mean())) for name, o in off.items()
+        },
+        "errors of opposite sign cancel": {
+            name: float((p - target)[known].mean()) for name, p in predictions.items()
+        },
+    }
+    if np.isnan(values).any():
+        what = "the error of a model is NaN: rows without an answer are to be left out, for all models"
+        raise CheckFailed(what, expected=f"{min(wanted.values()):.3f} eV/atom", got="NaN")
+    if worst := [name for name in wanted if abs(found[name] - wanted[name]) > 1e-6]:
+        near = (
+            says
+            for says, wrong in mistakes.items()
+            if all(abs(found[name] - wrong[name]) < 1e-6 for name in wanted)
+        )
+        name = worst[0]
+        raise CheckFailed(
+            next(near, "another error"),
+            crystal=f"{name}, {rows} rows of which {int(known.sum())} have an answer of every model",
+            expected=f"{wanted[name]:.4f} eV/atom",
+            got=f"{found[name]:.4f} eV/atom",
+        )
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    try:
+        return np.array([float(value) for value in values])
+    except (TypeError, ValueError):
+        raise WrongKind("each error should be one number", got=values) from None
+
+
+@register(
+    "mace.blind",
+    slide=47,
+    outcome=6,
+    cause="one number for each of blind_ids, in this order, in eV/atom",
+)
+def blind_form(student: Local, rng: np.random.Generator, ids: Sequence[str], prediction: Any) -> str:
+    names = blind_ids(ids)
+    value = expect_numbers(prediction, len(names), "blind_prediction")
+    if float(np.ptp(value)) < 1e-3:
+        raise CheckFailed("all blind crystals get the same number", cause="")
+    if float(np.abs(value).max()) > 15:
+        what = "a prediction is out of range: are the references taken off, and is it per atom?"
+        got = f"{float(np.abs(value).max()):.1f} eV/atom"
+        raise CheckFailed(what, expected="at most 15 eV/atom", got=got)
+    return f"{len(names)} predictions from {value.min():.2f} to {value.max():.2f} eV/atom"
+
+
+def blind_ids(ids: Any) -> list[str]:
+    """Different blind crystals, twenty at least, or `CheckFailed`."""
+    from mg9 import data
+
+    known = data.blind("formation_energy").table.index
+    if not isinstance(ids, list | tuple | np.ndarray) or not all(isinstance(k, str) for k in ids):
+        raise WrongKind("blind_ids should be the list of the notebook", got=type(ids).__name__)
+    if len(set(ids)) < max(20, len(ids)) or not set(ids) <= set(known):
+        what = "blind_ids are not those of the notebook"
+        raise CheckFailed(what, expected="twenty blind crystals or more", got=f"{len(ids)} ids")
+    return [str(k) for k in ids]
