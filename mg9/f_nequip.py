@@ -73,7 +73,7 @@ class Interaction(nn.Module):
         change = self.out_of(self.convolution(self.into(h), Y, basis, around))
         kept = self.keep(h, element)
         return self.gate(
-            {irrep: self.scale * x + kept.get(irrep, torch.zeros(1).to(x)) for irrep, x in change.items()}
+            {irrep: self.scale * x + kept.get(irrep, x.new_zeros(1)) for irrep, x in change.items()}
         )
 
 
