@@ -112,17 +112,18 @@ def draw(rows: list[dict]) -> None:
                 [unit * row[kind] for row in rows if row["model"] == name and row["structures"] == n]
                 for n in SIZES
             ]
-            found = [(n, np.mean(some)) for n, some in zip(SIZES, errors, strict=True) if some]
+            found = [(n, np.median(some)) for n, some in zip(SIZES, errors, strict=True) if some]
             if found:
                 ax.plot(*zip(*found, strict=True), line, color=colour, label=name)
             for n, some in zip(SIZES, errors, strict=True):
                 ax.plot([n] * len(some), some, ".", color=colour, markersize=4)
     left.set_ylabel("test MAE of forces (eV/Å)")
     right.set_ylabel("test MAE of energy (meV/atom)")
-    for ax in (left, right):
+    for ax, ticks in ((left, (0.1, 0.2, 0.4)), (right, (5, 10, 20, 40))):
         ax.set(xscale="log", yscale="log", xlabel="training structures")
-        ax.set_xticks(SIZES, SIZES)
         ax.minorticks_off()
+        ax.set_xticks(SIZES, SIZES)
+        ax.set_yticks(ticks, ticks)
     left.legend(fontsize=8)
     FIGURE.with_suffix(".png").write_bytes(plots.png())
 
