@@ -6,14 +6,14 @@ The submissions are those of `benchmarks.scale` (numpy only, two questions, one 
 gets the same answers with plain assertions in the graded cells, so that it imports numpy and nothing else. It
 is run as it comes, one submission after the other, and with twelve `nbgrader autograde` at a time, each in a
 course folder of its own, so that they do not wait for one database. Wall times are those of whole commands.
-The processor time counts every process that a command started, and all of it: the students' own computing is
-a few milliseconds.
+The processor time counts every process that a command started, and all of it (the students' own computing is
+a few milliseconds); where no control group can count it, the kernels that are killed at their end are
+missing, and the table says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import resource
 import shutil
@@ -45,12 +45,17 @@ for name in set(family):
     own = [abs(t - p) for t, p, f in zip(target, prediction, family) if f == name]
     assert abs(found[name] - sum(own) / len(own)) < 1e-9
 ### END HIDDEN TESTS"""
-PR_SET_CHILD_SUBREAPER = 36
+METER = Path("/sys/fs/cgroup/cpuacct")  # of version 1: sandboxes have no group of their own there
 
 
 def run(commands: list[list[str]], folders: list[Path]) -> tuple[float, float]:
-    """(wall, processor) seconds of commands that run at the same time, each in its folder; orphans count."""
+    """(wall, processor) seconds of commands that run at the same time, each in its folder."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    meter = METER / f"mg9-grading-{os.getpid()}-{time.monotonic_ns()}"
+    if counts_all():
+        meter.mkdir()
+        enter = ["/bin/sh", "-c", f'echo $$ > {meter}/tasks && exec "$@"', "sh"]
+        commands = [[*enter, *command] for command in commands]
 
     def one(command: list[str], folder: Path) -> None:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -59,14 +64,21 @@ def run(commands: list[list[str]], folders: list[Path]) -> tuple[float, float]:
 
     with ThreadPoolExecutor(len(commands)) as pool:
         list(pool.map(one, commands, folders))
-    wall = time.perf_counter() - began
-    until = time.monotonic() + 5
-    with suppress(ChildProcessError):  # what a command left to the first process that reaps: this one
-        while time.monotonic() < until:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.05)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if not counts_all():
+        return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent = int((meter / "cpuacct.usage").read_text()) / 1e9
+    for _ in range(100):  # until what ends after the command is gone
+        with suppress(OSError):
+            meter.rmdir()
+            break
+        time.sleep(0.1)
+    return wall, spent
+
+
+def counts_all() -> bool:
+    """Whether the processor time is that of all processes; else kernels that were killed are missing."""
+    return os.access(METER / "tasks", os.W_OK)
 
 
 def stock_course(root: Path, ours: Path, students: int) -> Path:
@@ -134,7 +146,6 @@ def main() -> None:
     # Stock nbgrader starts `alembic`, which lies beside python, on the PATH or not.
     programs = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     n = options.students
     with tempfile.TemporaryDirectory(prefix="mg9-grading-") as scratch:
         place = Path(scratch)
@@ -149,6 +160,8 @@ def main() -> None:
         f"mg9-course grade --jobs {options.jobs}": mine,
     }.items():
         print(f"{name:34s} {wall:7.1f} s   {processor / n:7.1f} s")
+    if not counts_all():
+        print("processor time without that of kernels, which are killed at their end")
     print(f"ratio of wall times: {alone[0] / mine[0]:.1f} and {together[0] / mine[0]:.1f}")
     found = waits()
     print(f"wait for a kernel that is ready: {median(found):.2f} s (at most {max(found):.2f})")
