@@ -64,7 +64,7 @@ def error_and_slopes(state: dict[str, Tensor], ids: Sequence[str]) -> tuple[floa
     error = torch.cat(off).abs().mean()
     error.backward()
     slopes = {name: p.grad for name, p in potential.named_parameters() if p.grad is not None}
-    return float(error), {name for name, slope in slopes.items() if float(slope.abs().max()) > 1e-9}
+    return error.item(), {name for name, slope in slopes.items() if float(slope.abs().max()) > 1e-9}
 
 
 @register(
