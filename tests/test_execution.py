@@ -24,7 +24,7 @@ TERMS = Terms(cell_seconds=20, total_seconds=60, call_seconds=10)
 ENERGY = 'check("waves.energy", {})'  # holds if energy(np.zeros(3)) is 3
 
 
-def run(*cells: tuple[str, str], terms: Terms = TERMS) -> Run:
+def run(*cells: tuple[str, str], terms: Terms = TERMS, **marks: list) -> Run:
     """(name, source) of each cell; those whose name ends in "?" are questions, in "!" the course's own."""
     made = [cell("import numpy as np\nfrom mg9.checks import check", "imports")]
     for name, source in cells:
@@ -36,7 +36,8 @@ def run(*cells: tuple[str, str], terms: Terms = TERMS) -> Run:
                 solution=name[-1] not in "?!",
             )
         )
-    return grade(Submission("amira", "waves", "ok", notebook=new_notebook(cells=made)), terms)
+    notebook = new_notebook(cells=made, metadata={"mg9": marks})
+    return grade(Submission("amira", "waves", "ok", notebook=notebook), terms)
 
 
 def says(result: Run) -> dict[str, tuple[str, str]]:
@@ -133,6 +134,18 @@ def test_without_a_kernel_nothing_is_guessed(monkeypatch):
     monkeypatch.setattr(pool.shared, "take", none)
     with pytest.raises(NoKernel, match="was not ready after 180 s"):
         run(("energy", "def energy(r): return 3.0"), ("energy?", ENERGY.format("energy")))
+
+
+def test_a_file_of_the_cache_folder_that_the_assignment_names_can_be_read(monkeypatch, tmp_path):
+    (tmp_path / "weights.npz").write_text("3.0")
+    monkeypatch.setattr(
+        "course.grader.execution.paths_of", lambda names: tuple(str(tmp_path / n) for n in names)
+    )
+    path = "from mg9.data.cache import folder\npath = folder() / 'weights.npz'\n"
+    reads = path + "def energy(r): return float(path.read_text())"
+    cells = ("energy", reads), ("energy?", ENERGY.format("energy"))
+    assert says(run(*cells, cache=["weights.npz"]))["energy"][0] == "passed"
+    assert "FileNotFoundError" in says(run(*cells))["energy"][1]
 
 
 def test_a_file_that_cannot_be_fetched_is_named_and_nothing_is_guessed(monkeypatch, tmp_path):

@@ -118,6 +118,7 @@ except OSError:
 def test_a_file_of_the_cache_folder_is_there_to_read_and_no_other(tmp_path):
     for name in ("given.npz", "other.npz"):
         (tmp_path / name).write_text("weights")
+        (tmp_path / name).chmod(0o666)
     place = Place(cached=(str(tmp_path / "given.npz"),))
     code, printed = run([sys.executable, "-c", LOOK], SMALL, place, 20)
     assert (code, printed) == (0, "['given.npz'] weights\nread-only\n")
