@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--processes", type=int, default=1, help="trainings side by side (default 1)")
-    parser.add_argument("--seeds", type=int, default=2, help="orders and starts (default 2)")
+    parser.add_argument("--seeds", type=int, default=3, help="orders and starts (default 3)")
     parser.add_argument("--steps", type=int, default=600, help="of each training (default 600)")
     parser.add_argument("--graphs", type=Path, help="a file that keeps the graphs, made if it is not there")
     parser.add_argument("--record", type=Path, default=FIGURE, help="where the rows are kept")
