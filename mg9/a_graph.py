@@ -1,8 +1,8 @@
 """What is done with a graph once it is built (slides 11, 22): the vectors of its edges, batches, sums over
 crystals.
 
-Read in order: `edge_vectors`, `batch_graphs`, `crystals_of`, `sum_over_crystals`. Graphs are built in
-`a_crystal.py`.
+Read in order: `edge_vectors`, `bonds_of`, `Neighbours`, `batch_graphs`, `crystals_of`, `sum_over_crystals`.
+Graphs are built in `a_crystal.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,23 @@ def edge_vectors(graph: Data | Batch) -> Tensor:
     batch = getattr(graph, "batch", None)
     crystal = torch.zeros_like(i) if batch is None else batch[i]
     return graph.pos[j] + torch.einsum("ec,ecd->ed", graph.shift, graph.cell[crystal]) - graph.pos[i]
+
+
+def bonds_of(graph: Data | Batch) -> tuple[Tensor, Tensor]:
+    """One edge of each bond (P,), and the bond of each edge (E,): i to j and j to i are one bond (slide 11).
+
+    What depends on a length alone is so computed once for both ways. In a graph of whole shells an edge may
+    lack its way back; it is then a bond of its own.
+    """
+    j, i = graph.edge_index
+    shift = graph.shift.long()
+    S = 2 * int(shift.abs().max()) + 1 if len(shift) else 1
+    image = shift @ shift.new_tensor([S * S, S, 1])  # a number for each cell; the way back has minus that
+    back = (i > j) | ((i == j) & (image < 0))
+    ends = torch.minimum(i, j) * len(graph.z) + torch.maximum(i, j)
+    _, bond = torch.unique(ends * S**3 + torch.where(back, -image, image), return_inverse=True)
+    count = int(bond.max()) + 1 if len(bond) else 0
+    return torch.empty_like(bond[:count]).scatter_(0, bond, torch.arange(len(i), device=i.device)), bond
 
 
 class Neighbours:

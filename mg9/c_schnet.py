@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mg9.a_errors import N_ELEMENTS
-from mg9.a_graph import crystals_of, sum_over_crystals
+from mg9.a_graph import bonds_of, crystals_of, sum_over_crystals
 from mg9.c_radial import CosineEnvelope, GaussianBasis
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ShiftedSoftplus(nn.Module):
     """ssp(x) = log(e^x / 2 + 1 / 2), zero at zero and smooth to every order (slide 14) [schutt2017schnet]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return softplus(x) - math.log(2.0)
+        return softplus(x).sub_(math.log(2.0))
 
 
 class ContinuousFilter(nn.Module):
@@ -64,17 +64,22 @@ class ContinuousFilter(nn.Module):
 class ContinuousFilterConvolution(nn.Module):
     """sum_j v_j * W(r_ij), the sum of slide 14 [schutt2017schnet].
 
-    forward: v (N, F), u (E, K), envelope (E,), edge_index (2, E) = [j, i] to (N, F).
+    forward: v (N, F), u (P, K), envelope (P,), edge_index (2, E) = [j, i] to (N, F). bond: (E,), the row of u
+    of each edge, where i to j and j to i share one; without it P = E.
     """
 
     def __init__(self, *, features: int, edge_features: int) -> None:
         super().__init__()
         self.filter = ContinuousFilter(features=features, edge_features=edge_features)
 
-    def forward(self, v: Tensor, u: Tensor, envelope: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(
+        self, v: Tensor, u: Tensor, envelope: Tensor, edge_index: Tensor, bond: Tensor | None = None
+    ) -> Tensor:
         j, i = edge_index
-        message = v.index_select(0, j) * self.filter(u, envelope)  # (E, F)
-        return torch.zeros_like(v).index_add(0, i, message)
+        filter_ij = self.filter(u, envelope)
+        if bond is not None:
+            filter_ij = filter_ij.index_select(0, bond)
+        return torch.zeros_like(v).index_add(0, i, v.index_select(0, j) * filter_ij)
 
 
 class SlideInteraction(ContinuousFilterConvolution):
@@ -83,8 +88,8 @@ class SlideInteraction(ContinuousFilterConvolution):
     Arguments and forward as for `ContinuousFilterConvolution`.
     """
 
-    def forward(self, v: Tensor, u: Tensor, envelope: Tensor, edge_index: Tensor) -> Tensor:
-        return v + super().forward(v, u, envelope, edge_index)
+    def forward(self, v: Tensor, *edges: Tensor) -> Tensor:
+        return v + super().forward(v, *edges)
 
 
 class Interaction(nn.Module):
@@ -100,8 +105,8 @@ class Interaction(nn.Module):
         self.convolution = ContinuousFilterConvolution(features=features, edge_features=edge_features)
         self.after = nn.Sequential(_dense(features, features), ShiftedSoftplus(), _dense(features, features))
 
-    def forward(self, v: Tensor, u: Tensor, envelope: Tensor, edge_index: Tensor) -> Tensor:
-        return v + self.after(self.convolution(self.before(v), u, envelope, edge_index))
+    def forward(self, v: Tensor, *edges: Tensor) -> Tensor:
+        return v + self.after(self.convolution(self.before(v), *edges))
 
 
 class SchNet(nn.Module):
@@ -136,10 +141,11 @@ class SchNet(nn.Module):
     def forward(self, graph: Data | Batch) -> Tensor:
         batch, n_crystals = crystals_of(graph)  # slot 1, the graph: built by a_crystal.py
         v = self.embedding(graph.z)  # slot 2, node features (N, F)
-        u = self.basis(graph.distance)  # slot 3, edge features (E, K)
-        envelope = self.envelope(graph.distance)  # (E,)
+        one_way, bond = bonds_of(graph)  # a filter is the same both ways
+        distance = graph.distance.index_select(0, one_way)
+        u, envelope = self.basis(distance), self.envelope(distance)  # slot 3, edge features (P, K), (P,)
         for block in self.blocks:  # slot 4, message and update
-            v = block(v, u, envelope, graph.edge_index)
+            v = block(v, u, envelope, graph.edge_index, bond)
         return self.pool(self.atomwise(v).squeeze(-1), batch, n_crystals)  # slot 5, readout (B,)
 
     def pool(self, E_i: Tensor, batch: Tensor, n_crystals: int) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mg9.a_errors import N_ELEMENTS
-from mg9.a_graph import crystals_of
+from mg9.a_graph import bonds_of, crystals_of
 from mg9.c_radial import GaussianBasis
 from mg9.e_updates import AtomUpdate, BondUpdate, StateUpdate, dense
 
@@ -69,7 +69,9 @@ class MEGNet(nn.Module):
     def forward(self, graph: Data | Batch) -> Tensor:
         batch, B = crystals_of(graph)  # slot 1, the graph: built by a_crystal.py
         v = self.atoms(graph.z - 1)  # slot 2, node features (N, F)
-        e = self.bonds(self.basis(graph.distance))  # slot 3, edge features (E, F)
+        one_way, bond = bonds_of(graph)  # they start the same both ways
+        u = self.basis(graph.distance.index_select(0, one_way))  # (P, K)
+        e = self.bonds(u).index_select(0, bond)  # slot 3, edge features (E, F)
         state = self.token.expand(B, -1)  # (B, F)
         if self.state is not None:
             state = state + self.state(self._given_state(graph, B).to(state.dtype))

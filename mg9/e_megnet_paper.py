@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mg9.a_errors import UnknownElement
-from mg9.a_graph import crystals_of, sum_over_crystals
+from mg9.a_graph import bonds_of, crystals_of, sum_over_crystals
 from mg9.c_radial import GaussianBasis
 from mg9.e_updates import AtomUpdate, BondUpdate, ShiftedSoftplus, StateUpdate, dense
 
@@ -101,8 +101,11 @@ class ReleasedMEGNet(nn.Module):
     def forward(self, graph: Data | Batch) -> Tensor:
         self._refuse_unseen(graph.z)
         (batch, B), edge_index = crystals_of(graph), graph.edge_index
-        inputs = self.atoms(graph.z), self.basis(graph.distance), self.given_state(graph, B)
+        one_way, bond = bonds_of(graph)  # bonds start the same both ways
+        distance = graph.distance.index_select(0, one_way)
+        inputs = self.atoms(graph.z), self.basis(distance), self.given_state(graph, B)
         v, e, state = (layers(x) for layers, x in zip(self.encode, inputs, strict=True))
+        e = e.index_select(0, bond)  # (E, F)
         for before, (bond, atom, whole) in zip(self.before, self.blocks, strict=True):
             v_, e_, state_ = (layers(x) for layers, x in zip(before, (v, e, state), strict=True))
             e_new = self.last(bond(v_, e_, state_, edge_index, batch))

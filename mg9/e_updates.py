@@ -23,7 +23,7 @@ class ShiftedSoftplus(nn.Module):
     """log(1 + exp(x)) - log 2, which is 0 at 0: the activation of MEGNet (slide 26) [chen2019megnet]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return softplus(x) - log(2.0)
+        return softplus(x).sub_(log(2.0))
 
 
 def dense(*sizes: int, activate_last: bool = True) -> nn.Sequential:
@@ -56,8 +56,9 @@ class BondUpdate(nn.Module):
         first = self.layers[0]
         W_i, W_j, W_e, W_u = first.weight.split(v.size(1), dim=1)
         centre = torch.addmm(first.bias, v, W_i.T) + (state @ W_u.T).index_select(0, batch)  # (N, H)
-        z_ij = centre.index_select(0, i) + (v @ W_j.T).index_select(0, j)  # (E, H)
-        return self.layers[1:](torch.addmm(z_ij, e, W_e.T))
+        z_ij = centre.index_select(0, i)  # (E, H); sums in place: it is large
+        z_ij += (v @ W_j.T).index_select(0, j)
+        return self.layers[1:](z_ij.addmm_(e, W_e.T))
 
 
 class AtomUpdate(nn.Module):

@@ -20,6 +20,7 @@ from mg9 import a_crystal, data
 from mg9 import a_errors as errors
 from mg9 import b_symmetry as symmetry
 from mg9.a_crystal import crystal_graph, molecule_graph, radius_graph, twelve_nearest_graph
+from mg9.a_graph import bonds_of
 
 BUILDERS = pytest.mark.parametrize(
     "build", [crystal_graph, twelve_nearest_graph, radius_graph], ids=lambda f: f.__name__
@@ -160,6 +161,25 @@ def test_r_ij_points_from_centre_to_the_image_of_the_neighbour(awkward, build):
 def test_every_edge_of_a_radius_graph_has_its_reverse(awkward):
     found = edges_of(radius_graph(awkward, cutoff=6.5))
     assert {(j, i, -a, -b, -c) for i, j, a, b, c in found} == found
+
+
+@BUILDERS
+def test_a_bond_is_an_edge_and_its_way_back(awkward, build):
+    """In a batch, with images of an atom as its own neighbours; whole shells may hold one way only."""
+    batch = a_crystal.batch_graphs([build(one, cutoff=6.5) for one in (crystal("mp-134"), awkward)])
+    one_way, bond = bonds_of(batch)
+    j, i = batch.edge_index.tolist()
+    image = [tuple(map(int, s)) for s in batch.shift]
+    back = [tuple(-a for a in s) for s in image]
+    names = [min((a, b, s), (b, a, t)) for a, b, s, t in zip(i, j, image, back, strict=True)]
+    assert len(set(names)) == len(one_way)
+    assert [names[e] for e in one_way[bond].tolist()] == names
+    torch.testing.assert_close(batch.distance[one_way][bond], batch.distance)
+
+
+def test_a_single_atom_has_no_bonds():
+    one_way, bond = bonds_of(molecule_graph([2], [[0.0, 0.0, 0.0]], cutoff=5.0))
+    assert len(one_way) == len(bond) == 0
 
 
 def test_r_ij_is_differentiable_in_positions_and_cell():
