@@ -74,6 +74,11 @@ def test_universal_potential():
 def test_long_range():
     assert set(names(50_000, "long range")[:2]) == {TUNED, "Matformer"}
     assert {TUNED, "Matformer"} <= set(names(500, "long range"))
+    for n in (500, 50_000):
+        assert "CGCNN" not in names(n, "long range")
+        assert all(
+            "beyond a cutoff" in c.reason for c in choose(n, "long range") if c.name in (TUNED, "Matformer")
+        )
 
 
 # Slides 46 and 39
