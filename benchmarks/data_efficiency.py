@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="orders and starts (default 3)")
     parser.add_argument("--steps", type=int, default=600, help="of each training (default 600)")
     parser.add_argument("--graphs", type=Path, help="a file that keeps the graphs, made if it is not there")
-    parser.add_argument("--record", type=Path, default=FIGURE, help="where the rows are kept")
+    parser.add_argument(
+        "--record", type=Path, default=FIGURE, help="file of the rows; those in it are not measured again"
+    )
     options = parser.parse_args()
     file, trainings = options.record, [name for name in CASES if CASES[name].rates]
     stored = json.loads(file.read_text("utf-8")) if file.exists() else {}

@@ -22,10 +22,12 @@ from mg9.checks.tools import expect_numbers
     cause="count rows of the test part: a set of what was seen, then how many ids and formulas are in it",
 )
 def leakage(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    ids, formulas = ["mp-1", "mp-2", "mp-3", "mp-4"], ["SiO2", "SiO2", "NaCl", "KF"]
-    seen_ids, seen_formulas = ["mp-1", "mp-9", "mp-1", "mp-3"], ["SiO2", "SiO2", "SiO2", "NaCl"]
+    ids = ["mp-1", "mp-2", "mp-3", "mp-4", "mp-5", "mp-6"]
+    formulas = ["SiO2", "SiO2", "NaCl", "KF", "TiO2", "MgO"]
+    seen_ids = ["mp-1", "mp-9", "mp-1", "mp-3", "mp-8", "mp-7"]
+    seen_formulas = ["SiO2", "SiO2", "SiO2", "NaCl", "TiO2", "MgO"]
     holds_leakage(student, function, ids, formulas, seen_ids, seen_formulas)
-    return "two of four crystals were seen, three of their formulas"
+    return "two of six crystals were seen, five of their formulas"
 
 
 def holds_leakage(
@@ -40,6 +42,7 @@ def holds_leakage(
     value = student.call(function, list(ids), list(formulas), list(seen_ids), list(seen_formulas))
     got = tuple(expect_numbers(value, 2, "the two counts"))
     wanted = sum(k in seen_ids for k in ids), sum(f in seen_formulas for f in formulas)
+    both = sum(k in seen_ids and f in seen_formulas for k, f in zip(ids, formulas, strict=True))
     mistakes = {
         "the frames were counted, not the rows of the test part: a crystal has many frames": (
             sum(k in ids for k in seen_ids),
@@ -52,6 +55,8 @@ def holds_leakage(
         "crystals first, formulas second": wanted[::-1],
         "these are fractions: wanted are the numbers of rows": tuple(n / len(ids) for n in wanted),
         "rows that were not seen were counted": tuple(len(ids) - n for n in wanted),
+        "a formula counts as well where another crystal of it was seen": (wanted[0], both),
+        "a formula counts as well where its very crystal was seen": (wanted[0], wanted[1] - both),
     }
     if got != wanted:
         near = (says for says, wrong in mistakes.items() if np.allclose(got, wrong))

@@ -115,8 +115,8 @@ def _guarded(f: Callable[..., Any], run: Callable[[], Any]) -> Any:
     except (Exception, SystemExit) as error:
         title = getattr(f, "__name__", type(f).__name__)
         failure = Raised(f"{title} raised {type(error).__name__}: {error}")
-        torch = sys.modules.get("torch")
-        libraries = tuple(os.path.dirname(file) for file in (__file__, torch and torch.__file__) if file)
+        modules = [sys.modules.get(name) for name in (__name__, "torch", "numpy")]
+        libraries = tuple(os.path.dirname(module.__file__) for module in modules if module)
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)

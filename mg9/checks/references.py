@@ -53,7 +53,8 @@ def holds_references(
     truth[elements] = rng.uniform(-9, -2, size=len(elements))
     energy = counts @ np.nan_to_num(truth) + atoms * target
     energy[len(train) :] += atoms[len(train) :]
-    got = table_of(student.call(function, counts.copy(), energy.copy(), target.copy(), train.copy()))
+    value = student.call(function, counts.copy(), energy.copy(), target.copy(), train.copy())
+    got = array_of(value, N_ELEMENTS + 1, "the references")
 
     def fitted(rows: np.ndarray, right_side: np.ndarray) -> np.ndarray:
         columns = [*elements, *[missing] * (len(rows) == n)]
@@ -63,6 +64,9 @@ def holds_references(
     mistakes = {
         "rows outside the training part went into the fit": fitted(every, energy - atoms * target),
         "energy is that of a cell, target is per atom: multiply it by the atoms": fitted(train, per_cell),
+        "counts are those of the cell, energy and target were taken per atom": fitted(
+            train, energy / atoms - target
+        ),
         "the sign of the target: energy = references + atoms * target": fitted(
             train, energy + atoms * target
         ),
@@ -81,13 +85,13 @@ def holds_references(
         )
 
 
-def table_of(value: Any) -> np.ndarray:
-    """(101,) numbers, which may be NaN."""
+def array_of(value: Any, n: int, what: str) -> np.ndarray:
+    """(n,) numbers, which may be NaN."""
     if not isinstance(value, np.ndarray | Tensor):
-        raise WrongKind("the references should be an array", expected="(101,)", got=type(value).__name__)
+        raise WrongKind(f"{what} should be an array", expected=f"({n},)", got=type(value).__name__)
     value = np.asarray(value, dtype=float)
-    if value.shape != (N_ELEMENTS + 1,):
-        raise CheckFailed("the references have another shape", expected=(N_ELEMENTS + 1,), got=value.shape)
+    if value.shape != (n,):
+        raise CheckFailed(f"{what} have another shape", expected=(n,), got=value.shape)
     return value
 
 
@@ -125,17 +129,16 @@ def holds_formation(
     e[elements] = rng.uniform(-9, -2, size=len(elements))
     owed = counts @ np.nan_to_num(e)
     energy = owed + atoms * truth
-    got = student.call(function, energy.copy(), counts.copy(), e.copy())
-    if isinstance(got, np.ndarray | Tensor) and tuple(got.shape) == (10,):
-        got = np.asarray(got, dtype=float)
-        if np.isnan(got[:8]).any():
-            what = "a crystal whose elements all have references has no energy: 0 times NaN is NaN"
-            raise CheckFailed(what, expected=f"{truth[0]:.4f} eV/atom", got="NaN")
-        if not np.isnan(got[8:]).all():
-            what = "a crystal with an element that has no reference has an energy all the same"
-            raise CheckFailed(what, crystal=f"Z = {unknown}", expected="NaN", got=f"{got[9]:.3f} eV/atom")
-        got = got[:8]
-    got, rows = expect_numbers(got, 8, "the formation energies"), slice(0, 8)
+    value = student.call(function, energy.copy(), counts.copy(), e.copy())
+    got = array_of(value, len(counts), "the formation energies")
+    if np.isnan(got[:8]).any():
+        what = "a crystal whose elements all have references has no energy: 0 times NaN is NaN"
+        raise CheckFailed(what, expected=f"{truth[0]:.4f} eV/atom", got="NaN")
+    if not np.isnan(got[8:]).all():
+        what = "a crystal with an element that has no reference has an energy all the same"
+        value = f"{np.nanmax(got[8:]):.3f} eV/atom"
+        raise CheckFailed(what, crystal=f"Z = {unknown}", expected="NaN", got=value)
+    got, rows = expect_numbers(got[:8], 8, "the formation energies"), slice(0, 8)
     mistakes = {
         "this is the energy of the cell: divide by its atoms": (energy - owed)[rows],
         "the references are added: they are to be taken off": ((energy + owed) / atoms)[rows],
@@ -143,6 +146,7 @@ def holds_formation(
         "one atom of each element was taken off, not as many as there are": (
             (energy - (counts > 0) @ np.nan_to_num(e)) / atoms
         )[rows],
+        "the energy was not divided by the atoms: mind the brackets": (energy - owed / atoms)[rows],
         "the references were not divided by the atoms": (energy / atoms - owed)[rows],
     }
     named(got, truth[rows], mistakes, "another formation energy", "eV/atom")

@@ -89,6 +89,8 @@ def expect_numbers(value: Any, n: int, what: str) -> np.ndarray:
             value = np.array([float(entry) for entry in value])
         except (TypeError, ValueError):
             raise CheckFailed(f"{what} should be {n} numbers", expected=f"{n} numbers", got=value) from None
+    elif not isinstance(value, Tensor | np.ndarray | None):
+        raise WrongKind(f"{what} should be {n} numbers", expected=f"{n} numbers", got=type(value).__name__)
     return expect_tensor(value, (n,), what).double().numpy()
 
 
