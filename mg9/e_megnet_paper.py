@@ -38,7 +38,8 @@ def attend(x: Tensor, question: Tensor, batch: Tensor) -> Tensor:
     score = (x * question.index_select(0, batch)).sum(dim=1)  # (M,)
     largest = score.new_full((B,), -torch.inf).scatter_reduce(0, batch, score, "amax")
     weight = torch.exp(score - largest.detach().index_select(0, batch)).unsqueeze(1)
-    answer = sum_over_crystals(weight * x, batch, B) / sum_over_crystals(weight, batch, B)
+    total = sum_over_crystals(weight, batch, B).clamp(min=1.0)  # 1 at least, 0 only where there is no x
+    answer = sum_over_crystals(weight * x, batch, B) / total
     return torch.cat([question, answer], dim=1)
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from pymatgen.core import Structure
 
 from mg9 import data
-from mg9.a_crystal import crystal_graph, radius_graph
+from mg9.a_crystal import crystal_graph, molecule_graph, radius_graph
 from mg9.a_graph import batch_graphs
 from mg9.b_symmetry import exchange, stretch, symmetry_error
 from mg9.e_megnet import MEGNet, masked_error
-from mg9.e_megnet_paper import ReleasedMEGNet
+from mg9.e_megnet_paper import ReleasedMEGNet, RetrainedMEGNet
 from mg9.e_updates import BondUpdate
 
 DOUBLE = torch.float64
@@ -87,6 +87,17 @@ def test_a_batch_is_its_crystals_one_by_one(crystals):
         single = torch.cat([model(graph) for graph in graphs])
         assert together.shape == ((len(graphs), 3) if getattr(model, "heads", [0])[2:] else (len(graphs),))
         torch.testing.assert_close(together, single)
+
+
+@pytest.mark.parametrize("kind", [MEGNet, ReleasedMEGNet, RetrainedMEGNet])
+def test_an_atom_without_bonds_has_a_value(kind, crystals):
+    """Set2Set over no bonds answers zero, also beside a crystal that has some."""
+    torch.manual_seed(0)
+    model, alone = kind().double().eval(), molecule_graph([6], [[0, 0, 0]], cutoff=5.0, dtype=DOUBLE)
+    graph = graphs_of(crystals)[0]
+    single = torch.cat([model(graph), model(alone)])
+    assert torch.isfinite(single).all()
+    torch.testing.assert_close(model(batch_graphs([graph, alone])), single)
 
 
 @pytest.mark.parametrize("build", [crystal_graph, lambda one, **kw: radius_graph(one, cutoff=5.0, **kw)])
