@@ -127,6 +127,8 @@ def _package(mask: tuple[str, ...]) -> list[str]:
 
 def _cache(paths: tuple[str, ...]) -> list[str]:
     """Files of the cache folder where a process inside looks for its own, in which it may write."""
+    if not paths:
+        return []
     folder = f"{HOME}/.cache/mg9"
     words = ["--perms", "1777", "--dir", f"{HOME}/.cache", "--perms", "1777", "--dir", folder]
     return words + [word for path in paths for word in ("--ro-bind", path, f"{folder}/{Path(path).name}")]
