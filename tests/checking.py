@@ -2,10 +2,14 @@
 
 import ast
 import json
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-SOLUTIONS = Path(__file__).resolve().parents[1] / "solutions"
+from mg9.checks import CheckFailed, check
+
+ROOT = Path(__file__).resolve().parents[1]
+SOLUTIONS = ROOT / "solutions"
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 
 
@@ -61,3 +65,35 @@ def graded(assignment: str) -> dict[str, list[str]]:
             (call,) = [n for n in ast.walk(ast.parse("".join(cell["source"]))) if isinstance(n, ast.Call)]
             found[call.args[0].value] = [argument.id for argument in call.args[1:]]
     return found
+
+
+def described(assignment: str) -> dict:
+    """The self-test's description: right code written in other ways, and wrong code."""
+    return tomllib.loads((ROOT / f"course/selftest/{assignment}.toml").read_text("utf-8"))
+
+
+def names_with(assignment: str, cells: Mapping[str, str]) -> dict:
+    """What the notebook defines, with other sources for some of its cells; what only shows is not run."""
+    names: dict = {}
+    for cell in code_cells(assignment):
+        if cell["metadata"].get("nbgrader", {}).get("grade") is False or cell["id"] == "setup":
+            exec(cells.get(cell["id"], "".join(cell["source"])), names)
+    return names
+
+
+def mutated(assignment: str, mutant: Mapping[str, str]) -> dict[str, str]:
+    """The source of the cell that a mutant changes, by id."""
+    (source,) = ("".join(c["source"]) for c in code_cells(assignment) if c["id"] == mutant["cell"])
+    assert source.count(mutant["replace"]) == 1
+    return {mutant["cell"]: source.replace(mutant["replace"], mutant["by"])}
+
+
+def outcomes(names: Mapping, checks: Mapping[str, list[str]]) -> dict[str, str]:
+    """Check -> what it says where it fails; checks: check -> names of its arguments, as of `graded`."""
+    failures = {}
+    for name, arguments in checks.items():
+        try:
+            check(name, *(names[argument] for argument in arguments))
+        except CheckFailed as failure:
+            failures[name] = str(failure)
+    return failures

@@ -4,14 +4,12 @@ Right and wrong code are those of the self-test's description; here they run wit
 """
 
 import re
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from across import Across, Handle
-from checking import code_cells, graded
+from checking import code_cells, described, graded, mutated, names_with, outcomes
 
 import course.hidden.angles  # noqa: F401  registers the hidden checks
 from mg9.a_crystal import radius_graph
@@ -23,38 +21,12 @@ from mg9.potential import differentiate
 
 find("angles.lines")
 GRADED = graded("angles")
-DESCRIBED = tomllib.loads((Path(__file__).parents[1] / "course/selftest/angles.toml").read_text("utf-8"))
-
-
-def names_with(cells: dict[str, str]) -> dict:
-    """What the notebook defines, with other sources for some of its cells."""
-    names: dict = {}
-    for cell in code_cells("angles"):
-        if cell["metadata"].get("nbgrader", {}).get("grade") is False or cell["id"] == "setup":
-            exec(cells.get(cell["id"], "".join(cell["source"])), names)
-    return names
-
-
-def mutated(mutant: dict) -> dict:
-    (source,) = ("".join(cell["source"]) for cell in code_cells("angles") if cell["id"] == mutant["cell"])
-    assert source.count(mutant["replace"]) == 1
-    return names_with({mutant["cell"]: source.replace(mutant["replace"], mutant["by"])})
-
-
-def outcomes(names: dict) -> dict[str, str]:
-    """Check -> what it says where it fails."""
-    failures = {}
-    for name, arguments in GRADED.items():
-        try:
-            check(name, *(names[argument] for argument in arguments))
-        except CheckFailed as failure:
-            failures[name] = str(failure)
-    return failures
+DESCRIBED = described("angles")
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return names_with({})
+    return names_with("angles", {})
 
 
 def test_the_notebook_calls_every_check():
@@ -78,12 +50,12 @@ def test_the_reference_passes_with_one_line_through_the_five_verbs(name, referen
 
 @pytest.mark.parametrize("rewrite", DESCRIBED["rewrite"], ids=lambda one: one["name"])
 def test_right_code_passes_however_it_is_written(rewrite):
-    assert not outcomes(names_with(rewrite["cells"]))
+    assert not outcomes(names_with("angles", rewrite["cells"]), GRADED)
 
 
 @pytest.mark.parametrize("mutant", DESCRIBED["mutant"], ids=lambda one: one["name"])
 def test_wrong_code_fails_and_its_mistake_is_named(mutant):
-    failures = outcomes(mutated(mutant))
+    failures = outcomes(names_with("angles", mutated("angles", mutant)), GRADED)
     assert set(failures) == set(mutant["fails"])
     first = failures[mutant["fails"][0]]
     assert re.search(mutant["says"], first), first

@@ -6,14 +6,12 @@ weights and without training.
 
 import ast
 import re
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from across import Across, Handle
-from checking import DEFINITIONS, code_cells, graded
+from checking import DEFINITIONS, code_cells, described, graded, mutated, outcomes
 
 import course.hidden.mace_mp0  # noqa: F401  registers the hidden checks
 from course import blind
@@ -25,8 +23,8 @@ from mg9.potential import ElementReferences, Potential
 find("mace.pool")
 GRADED = graded("mace_mp0")
 BLIND = ("mace.blind", "hidden.mace.blind")
-OF_FUNCTIONS = sorted(set(GRADED) - set(BLIND))
-DESCRIBED = tomllib.loads((Path(__file__).parents[1] / "course/selftest/mace_mp0.toml").read_text("utf-8"))
+OF_FUNCTIONS = {name: GRADED[name] for name in sorted(GRADED) if name not in BLIND}
+DESCRIBED = described("mace_mp0")
 MUTANTS = [mutant for mutant in DESCRIBED["mutant"] if mutant["cell"] != "blind"]
 
 
@@ -38,23 +36,6 @@ def names_with(cells: dict[str, str]) -> dict:
         tree.body = [node for node in tree.body if isinstance(node, DEFINITIONS)]
         exec(compile(tree, "mace_mp0.ipynb", "exec"), names)
     return names
-
-
-def mutated(mutant: dict) -> dict:
-    (source,) = ("".join(cell["source"]) for cell in code_cells("mace_mp0") if cell["id"] == mutant["cell"])
-    assert source.count(mutant["replace"]) == 1
-    return names_with({mutant["cell"]: source.replace(mutant["replace"], mutant["by"])})
-
-
-def outcomes(names: dict, checks: list[str] = OF_FUNCTIONS) -> dict[str, str]:
-    """Check -> what it says where it fails."""
-    failures = {}
-    for name in checks:
-        try:
-            check(name, *(names[argument] for argument in GRADED[name]))
-        except CheckFailed as failure:
-            failures[name] = str(failure)
-    return failures
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +64,14 @@ def test_the_reference_passes_whatever_is_drawn_through_the_five_verbs_alone(nam
 
 @pytest.mark.parametrize("rewrite", DESCRIBED["rewrite"], ids=lambda one: one["name"])
 def test_right_code_passes_however_it_is_written(rewrite):
-    assert outcomes(names_with(rewrite["cells"])) == {}
+    assert outcomes(names_with(rewrite["cells"]), OF_FUNCTIONS) == {}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one["name"])
 def test_a_mistake_is_named_and_no_other_check_fails(mutant):
     trains = mutant["cell"] in ("loss", "fine-tune")
-    failures = outcomes(mutated(mutant), [name for name in OF_FUNCTIONS if trains or "tuning" not in name])
+    checks = {name: of for name, of in OF_FUNCTIONS.items() if trains or "tuning" not in name}
+    failures = outcomes(names_with(mutated("mace_mp0", mutant)), checks)
     assert set(mutant["fails"]) <= set(failures) <= {*mutant["fails"], *mutant.get("may", ())}, failures
     message = failures[mutant["fails"][0]]
     assert re.search(mutant["says"], message), message
