@@ -197,7 +197,8 @@ class Kernel:
                     self._send("control", "interrupt_request", {})
                     told, until = told + 1, time.monotonic() + GRACE
         finally:
-            self.spent += counted(time.monotonic() - began, self.sandbox.cpu_seconds() - cpu)
+            spent = counted(time.monotonic() - began, self.sandbox.cpu_seconds() - cpu)
+            self.spent += max(spent, seconds) if told else spent
         return reply, told > 0
 
     def _send(self, channel: str, kind: str, content: dict, buffers: list[bytes] | None = None) -> str:
