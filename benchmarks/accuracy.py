@@ -5,7 +5,6 @@ batches.
 
 from __future__ import annotations
 
-import argparse
 import time
 from statistics import median
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course import blind
 from mg9.a_crystal import crystal_graph
 from mg9.d_cgcnn import CGCNN, ReleasedCGCNN
@@ -23,7 +23,7 @@ MODELS = {"slide": CGCNN, "released": ReleasedCGCNN}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "accuracy", "accuracy --model CGCNN --epochs 43 --seeds 1")
     parser.add_argument("--model", choices=MODELS, nargs="*", default=list(MODELS))
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=3)

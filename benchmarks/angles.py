@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots, splits
 from mg9.a_crystal import crystal_graph
 from mg9.e_alignn import ALIGNN
@@ -50,6 +51,7 @@ def tables() -> dict[str, tuple]:
 
 
 def main() -> None:
+    command_line(__doc__, "angles").parse_args()
     scores: dict[str, dict[str, list[float]]] = {}
     sizes = {}
     for quantity, (dataset, rows, target) in tables().items():

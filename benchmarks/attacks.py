@@ -10,7 +10,6 @@ whole corpus goes through mg9's grader in `mg9-course selftest`. About six minut
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 import tomllib
@@ -20,6 +19,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from tqdm import tqdm
 
+from benchmarks.usage import command_line
 from course.grader.build import build, generate, run_nbgrader
 from course.grader.form import read_source
 from course.selftest.attacks import CORPUS, run_attacks
@@ -66,7 +66,7 @@ def stock(attacks: list[Attack]) -> tuple[float, float, int]:
 
 def main() -> None:
     """Print a line for each kind of attack, as it comes, and the sum."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__.partition("\n")[0], "attacks", "attacks --only state")
     parser.add_argument("--only", default="", help="attacks with this word in their name or kind")
     options = parser.parse_args()
     everything, kinds = read_corpus(CORPUS), {}

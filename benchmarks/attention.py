@@ -21,6 +21,7 @@ from pymatgen.core import Lattice, Structure
 from torch import nn
 
 from benchmarks.peers import machine, seconds
+from benchmarks.usage import command_line
 from mg9.a_crystal import cell_graph, crystal_graph
 from mg9.d_cgcnn import CGCNN
 from mg9.g_graphormer import Graphormer
@@ -65,6 +66,7 @@ def step(model: nn.Module, graph) -> None:
 
 
 def main() -> None:
+    command_line(__doc__, "attention").parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = []

@@ -6,7 +6,6 @@ course/hidden/cgcnn.py follows from what this prints.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course import blind
 from course.hidden.cgcnn import COLUMN, LARGEST_ERROR
 from mg9 import data
@@ -39,7 +39,7 @@ def exercise_budget(name: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "blind_threshold", "blind_threshold --seeds 1")
     parser.add_argument("--seeds", type=int, default=5)
     seeds = parser.parse_args().seeds
     print(f"{seeds} seeds, {machine()}")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots, splits
 from mg9.a_crystal import crystal_graph
 from mg9.c_schnet import MeanSchNet
@@ -36,6 +37,7 @@ MODELS = {
 
 
 def main() -> None:
+    command_line(__doc__, "ceiling").parse_args()
     ds = data.formation_energy()
     table = ds.table[ds.table.nsites <= 6].sample(CRYSTALS, random_state=0)
     graphs = [crystal_graph(structure) for structure in ds.structures(table.index)]

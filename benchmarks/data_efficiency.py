@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks import descriptors
 from benchmarks.peers import machine
 from benchmarks.silicon import CASES, DESCRIPTORS, PRETRAINED, ZERO_SHOT, drawn, frames, measured
+from benchmarks.usage import command_line
 from mg9 import plots
 
 FIGURE = Path(__file__).parents[1] / "course" / "figures" / "data_efficiency.json"
@@ -38,7 +39,7 @@ SHOWN = {  # colour and line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__.split("\n\n")[0], "data_efficiency", "data_efficiency --device cuda")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--processes", type=int, default=1, help="trainings side by side (default 1)")
     parser.add_argument("--seeds", type=int, default=3, help="orders and starts (default 3)")

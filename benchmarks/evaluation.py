@@ -15,7 +15,6 @@ file as committed it measures nothing. To measure a model again, delete its line
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -30,6 +29,7 @@ from tqdm import tqdm
 from benchmarks import evaluation_tables
 from benchmarks.evaluation_tables import FAMILIES, SEEDS
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import b_ladder, splits
 from mg9.d_cgcnn import CGCNN, ReleasedCGCNN
 from mg9.groups import elements_of
@@ -176,7 +176,7 @@ def complete(models: Sequence[str], split_names: Sequence[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "evaluation")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--splits", nargs="*", choices=SPLITS, default=list(SPLITS), metavar="SPLIT")
     chosen = parser.parse_args()

@@ -13,7 +13,6 @@ missing, and the table says so.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import shutil
@@ -29,6 +28,7 @@ from statistics import median
 import nbformat
 
 from benchmarks.scale import ANSWERS, ASSIGNMENT, make_class, make_course
+from benchmarks.usage import command_line
 from course.grader.bubblewrap import Limits, Place
 from course.grader.pool import Pool, Wanted
 
@@ -139,7 +139,7 @@ def waits(times: int = 5) -> list[float]:
 
 def main() -> None:
     """Measure in turn and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "grading", "grading --students 4")
     parser.add_argument("--students", type=int, default=24)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from statistics import median
 
 from benchmarks.peers import machine, seconds
+from benchmarks.usage import command_line
 from course import blind
 from mg9.a_crystal import crystal_graph
 
@@ -24,6 +25,7 @@ def original_neighbors(structure) -> list:
 
 
 def main() -> None:
+    command_line(__doc__, "graphs").parse_args()
     structures = blind.complete("formation_energy").structures()[::EVERY]
     ours = seconds(lambda: [crystal_graph(structure) for structure in structures])
     theirs = seconds(lambda: [original_neighbors(structure) for structure in structures], repeats=3)

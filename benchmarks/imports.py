@@ -9,6 +9,7 @@ import time
 from statistics import median
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 
 
 def seconds_to_run(statement: str) -> float:
@@ -18,6 +19,7 @@ def seconds_to_run(statement: str) -> float:
 
 
 def main() -> None:
+    command_line(__doc__, "imports").parse_args()
     model, torch = "from mg9.d_cgcnn import CGCNN", "import torch"
     pairs = [(seconds_to_run(model), seconds_to_run(torch)) for _ in range(10)][
         1:

@@ -6,7 +6,6 @@ LARGEST_ERROR in course/hidden/mace_mp0.py follows from what this prints.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import io
@@ -18,6 +17,7 @@ import nbformat
 import numpy as np
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course import blind
 from course.hidden.mace_mp0 import LARGEST_ERROR
 
@@ -64,7 +64,7 @@ def defined(node: ast.stmt) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "mace_threshold", "mace_threshold --seeds 1")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", choices=LARGEST_ERROR, help="default: both")
     options = parser.parse_args()

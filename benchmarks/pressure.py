@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data
 from mg9.a_crystal import radius_graph
 from mg9.a_errors import CrystalError
@@ -53,6 +54,7 @@ def compression(volume: np.ndarray, pressure: np.ndarray) -> tuple[list[float], 
 
 
 def main() -> None:
+    command_line(__doc__, "pressure").parse_args()
     dataset = data.elasticity()
     table = dataset.table
     cubic = table[(table.space_group >= 195) & (table.nsites <= 4)][::2]

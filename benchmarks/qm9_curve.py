@@ -8,7 +8,6 @@ and every error; it is written after each training, and what is in it is not mea
 
 from __future__ import annotations
 
-import argparse
 import json
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course.registry import literature
 from mg9 import data, plots
 from mg9.a_crystal import molecule_graph
@@ -39,7 +39,7 @@ ACCURACY, PUBLISHED = "chemical-accuracy", ("schnet-qm9-50k", "schnet-qm9-100k",
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "qm9_curve", "qm9_curve --seeds 1")
     parser.add_argument("--seeds", type=int, default=2, help="splits and starts (default 2)")
     parser.add_argument("--again", action="store_true", help="forget what is measured already")
     options = parser.parse_args()

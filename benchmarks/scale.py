@@ -10,7 +10,6 @@ lost, doubled, or differ from the serial run, all of which should be 0; exits wi
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import random
@@ -26,6 +25,7 @@ import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
+from benchmarks.usage import command_line
 from course.grader.build import build
 from course.grader.record import Record
 
@@ -138,7 +138,7 @@ def lines(out: Path) -> Counter[str]:
 
 def main() -> int:
     """Measure and print; 1 if a mark is lost, doubled or another."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "scale", "scale --students 20")
     parser.add_argument("--students", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every", type=int, default=8, help="submissions from one kill to the next")

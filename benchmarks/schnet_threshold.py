@@ -6,7 +6,6 @@ course/hidden/schnet.py follows from what this prints.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -17,6 +16,7 @@ import nbformat
 import numpy as np
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course.hidden.schnet import LARGEST_ERROR
 from mg9.checks import Local
 from mg9.checks.clusters import labelled_clusters
@@ -37,7 +37,7 @@ def trained(seed: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "schnet_threshold", "schnet_threshold --seeds 1")
     parser.add_argument("--seeds", type=int, default=5)
     seeds = parser.parse_args().seeds
     print(f"{seeds} seeds, {machine()}")

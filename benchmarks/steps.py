@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.usage import command_line
+
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, STEPS = 3, 3
 Case = tuple[str, str, str, bool, float]  # name, peer, graph, forces, goal
@@ -143,7 +145,8 @@ def compare(module: str, case: Case, pythons: dict[str, str | None], files: dict
 
 def main(about: str, module: str, cases: Sequence[Case], peers: dict[str, str], build: Callable) -> None:
     """peers: those that need an interpreter of their own, with the version."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    name = module.removeprefix("benchmarks.")
+    parser = command_line(about, name, " ".join([name, *(f"--{peer} PYTHON" for peer in peers)]))
     for peer, version in peers.items():
         parser.add_argument(
             f"--{peer}", metavar="PYTHON", help=f"interpreter of an environment with {version}"

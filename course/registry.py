@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
+import sys
 import tomllib
 from collections import Counter
 from dataclasses import MISSING, dataclass, fields
@@ -192,4 +194,8 @@ def _build(kind: type, table: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

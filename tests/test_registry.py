@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -278,6 +279,16 @@ def test_the_slide_map_prints(capsys, monkeypatch):
     assert registry.summary() in printed
     without = {s.id for s in DECK.values() if s.no_code}
     assert set(re.findall(r"^  (\d\d) ", printed, re.M)) == without
+
+
+def test_the_slide_map_may_be_cut_off():
+    """As by `| head`: here the reader is gone before the first line."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "course.registry"]
+    done = subprocess.run(command, cwd=ROOT, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_run_ends_with_the_number_of_slides_without_code():
