@@ -10,7 +10,7 @@ import pytest
 from waves import HIDDEN, RIGHT, answered, run, waves, write
 
 from course.demo.classroom import make_class
-from course.grader import cli
+from course.grader import commands
 from course.grader.build import build
 from course.grader.execution import grade
 from course.grader.form import FormError, read_source
@@ -123,11 +123,11 @@ def test_the_folder_says_which_assignment_it_holds(tmp_path, file):
     (tmp_path / "class" / file).parent.mkdir(parents=True)
     (tmp_path / "class" / file).write_text("{}")
     options = SimpleNamespace(root=tmp_path, folder=tmp_path / "class", assignment=None)
-    assert cli._assignment(options) == "waves"
+    assert commands.chosen(options) == "waves"
     (tmp_path / "class" / "bruno").mkdir()
     (tmp_path / "class" / "bruno" / "gaps.ipynb").write_text("{}")
     with pytest.raises(FolderError, match="say which with --assignment; in solutions/ are gaps, waves"):
-        cli._assignment(options)
+        commands.chosen(options)
 
 
 def test_exercises_have_no_solution_and_are_deterministic(root):

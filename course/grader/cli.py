@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import shutil
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from course.selftest import command as selftest
 
+from . import commands as does
 from . import desk
-
-if TYPE_CHECKING:
-    from .classes import Class
-    from .terms import Terms
 
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
@@ -82,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if exercises/ is out of date"
     )
-    command.set_defaults(run=build)
+    command.set_defaults(run=does.build)
 
     command = commands.add_parser("grade", help="grade what is new in a folder of submissions")
     command.add_argument(
@@ -96,116 +88,18 @@ def _parser() -> argparse.ArgumentParser:
         "--again", action="store_true", help="grade what is graded already, too; says what changed"
     )
     _grading(command)
-    command.set_defaults(run=grade)
+    command.set_defaults(run=does.grade)
     desk.add_commands(commands)
 
     command = commands.add_parser(
         "demo", help="make the small class that comes with the course, and grade it"
     )
     _grading(command)
-    command.set_defaults(run=demo)
+    command.set_defaults(run=does.demo)
     command = commands.add_parser("doctor", help="try the sandbox: which of its limits hold here")
-    command.set_defaults(run=doctor)
+    command.set_defaults(run=does.doctor)
     selftest.add(commands)
     return parser
-
-
-def build(options: argparse.Namespace) -> int:
-    """`mg9-course build [--check] [ASSIGNMENT]`."""
-    from .build import build
-    from .form import assignments
-
-    stale = 0
-    chosen = [_assignment(options)] if options.assignment else assignments(options.root)
-    for assignment in chosen:
-        changed = build(options.root, assignment, write=not options.check)
-        stale += len(changed)
-        for file in changed:
-            print(
-                f"{file} is out of date: run `mg9-course build {assignment}`"
-                if options.check
-                else f"wrote {file}"
-            )
-        if not changed:
-            print(f"exercises/{assignment} is up to date")
-    return 1 if options.check and stale else 0
-
-
-def grade(options: argparse.Namespace) -> int:
-    """`mg9-course grade FOLDER`."""
-    from .sandbox import refuse_without_sandbox
-    from .workers import Crew, on_dask
-
-    if not options.unsandboxed:
-        refuse_without_sandbox()
-    if options.only and not options.again:
-        from .grading import dry_run
-
-        the_class, _, terms = _read(options)
-        return dry_run(the_class, terms)
-    if options.scheduler:
-        return _record(options, partial(on_dask, address=options.scheduler))
-    with Crew(options.jobs) as crew:
-        return _record(options, crew.grade, crew.prepare)
-
-
-def _record(options: argparse.Namespace, run: Callable, prepare: Callable | None = None) -> int:
-    from .journal import Journal
-
-    the_class, out, terms = _read(options)
-    if prepare:
-        known = set() if options.again else {line["sha256"] for line in Journal(out).lines()}
-        prepare([one for one in the_class.submissions if one.sha256 not in known], terms)
-    from .grading import grade_class  # here, so that kernels start while nbgrader is imported
-
-    return int(grade_class(options.root, the_class, out, terms, run, again=options.again) > 0)
-
-
-def _read(options: argparse.Namespace) -> tuple[Class, Path, Terms]:
-    """(the submissions, the folder of marks, the terms). Raises `FolderError` and `FormError`."""
-    from .bubblewrap import Limits
-    from .classes import read_class
-    from .ingest import FolderError
-    from .journal import Journal
-    from .terms import Terms
-
-    assignment, folder = _assignment(options), options.folder
-    out = (options.out or options.root / "gradebook" / assignment).absolute()
-    if out.is_relative_to(folder.absolute()) or set("[]*?+") & set(str(out)):
-        raise FolderError(f"--out {out}: choose a folder outside {folder}, without the characters [ ] * ? +")
-    seeds = (options.seed, Journal(out).seed, secrets.randbelow(2**31))
-    seed = next(seed for seed in seeds if seed is not None)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    seconds, limits = (900, 3600) if options.full else (120, 600), Limits(threads=threads)
-    terms = Terms(options.full, seed, *seconds, threads, limits=limits, unsandboxed=options.unsandboxed)
-    return read_class(options.root, assignment, folder, options.only), out, terms
-
-
-def doctor(options: argparse.Namespace) -> int:
-    """`mg9-course doctor`."""
-    from .doctor import doctor
-
-    return doctor()
-
-
-def demo(options: argparse.Namespace) -> int:
-    """`mg9-course demo`: a class of typical submissions, made and graded anew."""
-    from course.demo.classroom import described_assignment, make_class
-
-    place = options.out or options.root / "demo"
-    options.folder, options.out, options.only = place / "submitted", place / "marks", None
-    options.assignment, options.again = described_assignment(), False
-    options.seed = 0 if options.seed is None else options.seed
-    students = make_class(options.root, options.folder)
-    if (options.out / "log.jsonl").is_file():
-        shutil.rmtree(options.out)
-    print(f"the class, in {options.folder}:")
-    print("".join(f"  {student:8} {about}\n" for student, about in students.items()))
-    grade(options)
-    pages = sorted((options.out / "feedback").glob("*.html"))
-    print("\nopen a page of feedback in a browser, for example")
-    print("\n".join(f"  {page}" for page in pages[:3]))
-    return 0
 
 
 def _grading(command: argparse.ArgumentParser) -> None:
@@ -244,28 +138,6 @@ def _whole(text: str, least: int = 0) -> int:
 
 def _positive(text: str) -> int:
     return _whole(text, least=1)
-
-
-def _assignment(options: argparse.Namespace) -> str:
-    """The assignment that is named, or the only one there is, or the only one in the folder of submissions.
-
-    Raises `FolderError`: wrong usage.
-    """
-    from .form import assignments
-    from .ingest import FolderError
-
-    there = assignments(options.root)
-    if options.assignment in there:
-        return options.assignment
-    known = f"in solutions/ are {', '.join(there) or 'none'}"
-    if options.assignment is not None:
-        raise FolderError(f"no assignment {options.assignment!r}; {known}")
-    handed_in = {file.stem for file in options.folder.glob("*/**/*.ipynb")}
-    handed_in |= {place.name for place in options.folder.glob("*/*") if place.is_dir()}
-    found = [name for name in there if name in handed_in] if len(there) > 1 else there
-    if len(found) != 1:
-        raise FolderError(f"say which with --assignment; {known}")
-    return found[0]
 
 
 def _refused(text: str) -> int:
