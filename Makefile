@@ -24,7 +24,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox demo sources test full slides figures build lock bench lint format clean
+.PHONY: help setup sandbox browser demo hub sources test full slides figures build lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,13 +61,27 @@ sandbox:  ## bring bubblewrap, in which students' code runs; without it the grad
 	      "(Debian, Ubuntu: sudo apt-get install bubblewrap); .venv/bin/mg9-course doctor says what holds" >&2; \
 	  fi; }
 
+browser:  ## bring Chromium, in which the hub is tested; without it those tests are skipped
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "make: no Chromium; installing it" >&2; \
+	    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } \
+	      || echo "make: Chromium could not be installed; tests of the hub are skipped" >&2; \
+	  else \
+	    echo "make: tests of the hub need a browser: install the package chromium" \
+	      "(Debian: sudo apt-get install chromium)" >&2; \
+	  fi; }
+
+hub: .venv/.ready sandbox  ## a JupyterHub to try on this machine, with two students and an instructor
+	$(PY) -m course.hub
+
 demo: .venv/.ready sandbox  ## grade the small class that comes with the course
 	.venv/bin/mg9-course demo
 
 sources: .venv/.ready  ## bring the released archives that tests compare with (230 MB, once)
 	@$(PY) tests/pinned.py
 
-test: sources sandbox  ## style, tests, and every notebook at a tiny training budget
+test: sources sandbox browser  ## style, tests, and every notebook at a tiny training budget
 	$(LINT)
 	MG9_BUDGET=tiny $(PY) -m pytest $(NBVAL) $(SIDE_BY_SIDE) tests $(LECTURES) $(SOLUTIONS)
 

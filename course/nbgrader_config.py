@@ -1,5 +1,8 @@
 """nbgrader's settings, for `mg9-course` and for formgrader in a folder of marks (`grade` copies it there)."""
 
+import os
+from importlib.util import find_spec
+
 from jinja2 import pass_context
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -8,6 +11,14 @@ c = get_config()  # noqa: F821  (nbgrader provides it)
 # Instructors edit solutions/; what students get is generated from it.
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
+
+# The exchange is where the hub hands out and takes in (course/hub).
+c.CourseDirectory.course_id = "mg9"
+c.Exchange.root = os.environ.get("MG9_EXCHANGE", "/srv/mg9/exchange")
+if find_spec("course"):  # instructors'; students hand in with nbgrader's own
+    c.ExchangeFactory.collect = "course.grader.exchange.Collect"
+
+c.Execute.timeout = 900  # seconds of a cell when a student presses Validate; some train
 
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError()"}
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"

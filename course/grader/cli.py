@@ -10,7 +10,7 @@ from pathlib import Path
 from course.selftest import command as selftest
 
 from . import commands as does
-from . import desk
+from . import desk, handing
 
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   mg9-course grade submitted --only amira        a dry run: prints what the checks say, records nothing
   mg9-course grade submitted --again             everything anew with the same seed; says what changed
   mg9-course feedback gradebook/cgcnn    write pages and marks.csv again, after marking by hand in formgrader
+  mg9-course release cgcnn, collect cgcnn, return gradebook/cgcnn        through a hub's exchange folder
   mg9-course export gradebook/cgcnn --columns student=Name,counts=Points --out points.csv
   mg9-course log gradebook/cgcnn --student amira
   mg9-course forget gradebook/cgcnn amira --yes
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     _grading(command)
     command.set_defaults(run=does.grade)
     desk.add_commands(commands)
+    handing.add_commands(commands)
 
     command = commands.add_parser(
         "demo", help="make the small class that comes with the course, and grade it"

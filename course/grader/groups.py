@@ -82,6 +82,12 @@ def _sweep(place: Path) -> None:
                 folder.rmdir()
 
 
+def remove_named(prefix: str) -> None:
+    """Remove the groups whose names begin so, with what is left in them."""
+    for place, _ in _places():
+        Group(tuple(place.glob(f"{prefix}-*"))).remove()
+
+
 def _places() -> list[tuple[Path, tuple[str, ...]]]:
     """The folders in which groups can be made, with the controllers of each; none if one is missing."""
     own = {}

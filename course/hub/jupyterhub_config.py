@@ -1,0 +1,47 @@
+"""One server with system users: whoever is in the Unix group of students or of instructors may log in.
+
+    jupyterhub --config course/hub/jupyterhub_config.py
+
+as root, in the environment in which `pip install -e '.[course,hub]'` was run; README.md has the steps before
+that. What differs from server to server stands in the first lines.
+"""
+
+import grp
+import os
+import sys
+from pathlib import Path
+
+from course.hub import shared
+
+STUDENTS = os.environ.get("MG9_HUB_STUDENTS", "mg9-students")  # Unix groups
+INSTRUCTORS = os.environ.get("MG9_HUB_INSTRUCTORS", "mg9-instructors")
+# Readable by students, unlike the folder of this file, which has hidden checks beside it.
+SETTINGS = Path(os.environ.get("MG9_HUB_SETTINGS", "/srv/mg9/settings"))
+COURSE = "unit9"  # an instructor's clone of the course, in the home
+PYTHON = Path(os.environ.get("MG9_HUB_PYTHON", sys.prefix))  # the environment of students' servers
+
+c = get_config()  # noqa: F821  (JupyterHub provides it)
+shared.configure(c)
+
+c.JupyterHub.authenticator_class = "pam"
+c.PAMAuthenticator.allowed_groups = {STUDENTS, INSTRUCTORS}
+c.PAMAuthenticator.open_sessions = False
+c.JupyterHub.spawner_class = "course.hub.spawner.LimitedSpawner"
+
+
+def prepare(spawner) -> None:
+    """Close the home to others, and choose the settings of students or of instructors."""
+    name = spawner.user.name
+    os.chmod(os.path.expanduser(f"~{name}"), 0o700)
+    instructor = name in grp.getgrnam(INSTRUCTORS).gr_mem
+    chosen = shared.environment(instructor, SETTINGS, SETTINGS / "all")
+    if instructor:
+        course = Path(os.path.expanduser(f"~{name}"), COURSE)
+        chosen["PYTHONPATH"] = str(course)
+        own = course / ".venv" / "bin" / "jupyterhub-singleuser"
+        spawner.cmd = [str(own)] if own.exists() else spawner.cmd
+    spawner.environment = dict(spawner.environment) | chosen
+
+
+c.Spawner.pre_spawn_hook = prepare
+c.Spawner.cmd = [str(PYTHON / "bin" / "jupyterhub-singleuser")]

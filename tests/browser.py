@@ -1,0 +1,189 @@
+"""A hub that runs, and people who use it in Chromium. Waits are for conditions, never for a while."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from course.hub.__main__ import why_not
+
+PATIENCE = 240  # seconds for one condition: other programs may be running
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
+FLAGS += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+NO_BROWSER = "" if CHROMIUM else "needs Chromium: make browser, or install the package chromium"
+WHY_NOT = NO_BROWSER or why_not()
+needs_hub = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there is one")
+
+
+class Hub:
+    """`python -m course.hub`, from its start until `stop`."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "course.hub", *arguments]
+        self.log = log
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
+        printed, end = b"", time.monotonic() + PATIENCE
+        while b"Ctrl-C" not in printed:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            more = ready and os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                self.stop()
+                raise AssertionError(f"no hub: {printed.decode()}\n{log.read_text()[-3000:]}")
+            printed += more
+        self.url = re.search(rb"http\S+", printed)[0].decode()
+        self.passwords = dict(re.findall(r"(\S+) +password (\S+)", printed.decode()))
+
+    def stop(self) -> int:
+        """Stop it as `kill` does; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=90)
+        finally:
+            self.process.kill()
+
+
+class Person:
+    """Somebody who is logged in, with one page of JupyterLab."""
+
+    def __init__(self, browser, hub: Hub, name: str) -> None:
+        self.hub, self.name = hub, name
+        self.context = browser.new_context(viewport={"width": 1100, "height": 720})
+        self.context.set_default_timeout(PATIENCE * 1000)
+        self.page = self.context.new_page()
+        self.page.goto(hub.url)
+        self.page.fill("#username_input", name)
+        self.page.fill("#password_input", hub.passwords[name])
+        self.page.click("#login_submit")
+        self.page.wait_for_selector('.lm-MenuBar-itemLabel:text-is("Nbgrader")')
+
+    def address(self, path: str) -> str:
+        """Of something on this person's server."""
+        return f"{self.hub.url}/user/{self.name}/{path}"
+
+    def menu(self, *names: str) -> None:
+        """Choose from JupyterLab's menu."""
+        first, *others = names
+        self.page.click(f'.lm-MenuBar-itemLabel:text-is("{first}")')
+        for name in others:
+            self.page.click(f'.lm-Menu-itemLabel:text("{name}")')
+
+    def ask(self, path: str, method: str = "GET", body: object = None) -> tuple[int, object]:
+        """(status, answer) of this person's server, asked from the page."""
+        script = """async ([url, method, body]) => {
+            const xsrf = document.cookie.split('; ').find(c => c.startsWith('_xsrf='));
+            const headers = {'X-XSRFToken': xsrf ? xsrf.slice(6) : ''};
+            const answer = await fetch(url, {method, headers, body: body && JSON.stringify(body)});
+            const text = await answer.text();
+            let json = null; try { json = JSON.parse(text); } catch {}
+            return [answer.status, json ?? text];
+        }"""
+        status, answer = self.page.evaluate(script, [self.address(path), method, body])
+        return status, answer
+
+    def read(self, path: str) -> object:
+        """The content of a file in the home."""
+        status, answer = self.ask(f"api/contents/{path}?content=1")
+        assert status == 200, (path, status, answer)
+        return answer["content"]
+
+    def open(self, path: str) -> Notebook:
+        """Open a notebook that exists."""
+        self.page.goto(self.address(f"lab/tree/{path}"))
+        self.page.wait_for_selector(".jp-NotebookPanel:visible .jp-Cell")
+        self.page.wait_for_selector('.jp-NotebookPanel:visible [data-status="idle"]')
+        return Notebook(self, path)
+
+    def shell(self, command: str) -> str:
+        """What a command prints that is typed into a new terminal. Fails if its exit code is not 0."""
+        frames: list[str] = []
+        with self.page.expect_websocket(lambda socket: "terminals/websocket" in socket.url) as found:
+            self.menu("File", "New", "Terminal")
+        found.value.on("framereceived", lambda payload: frames.append(_stdout(payload)))
+        self.wait(lambda: "$" in "".join(frames), "a prompt")
+        self.page.locator(".jp-Terminal:visible").last.click()
+        self.page.keyboard.insert_text(f'{command}; echo "exit code $? ."')
+        self.page.keyboard.press("Enter")
+        self.wait(lambda: re.search(r"exit code \d+ \.", "".join(frames)), command)
+        printed = "".join(frames)
+        assert "exit code 0 ." in printed, printed
+        return printed
+
+    def wait(self, condition, what: str) -> None:
+        """Wait until something that the page reports is so."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+            self.page.wait_for_timeout(100)  # in which the page's events arrive
+
+
+def _stdout(payload: str | bytes) -> str:
+    words = json.loads(payload)
+    return words[1] if words[0] == "stdout" else ""
+
+
+class Notebook:
+    """The notebook that is open. JupyterLab keeps only cells near the visible part in the page."""
+
+    def __init__(self, person: Person, path: str) -> None:
+        self.person, self.page, self.path = person, person.page, path
+        self.panel = self.page.locator(".jp-NotebookPanel:visible")
+        self.cells = person.read(path)["cells"]
+        names = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in self.cells]
+        self.place = {name: number for number, name in enumerate(names) if name}
+
+    def cell(self, number: int):
+        """The cell, brought into view."""
+        found = self.panel.locator(f'.jp-Cell[data-windowed-list-index="{number}"]')
+        end = time.monotonic() + PATIENCE
+        while not found.count() and time.monotonic() < end:
+            self.panel.evaluate(
+                """(panel, number) => {
+                    const seen = [...panel.querySelectorAll('.jp-Cell')].filter(c => c.offsetParent);
+                    const first = Number(seen[0].dataset.windowedListIndex);
+                    panel.querySelector('.jp-WindowedPanel-outer').scrollBy(0, number < first ? -400 : 400);
+                    return new Promise(requestAnimationFrame);
+                }""",
+                number,
+            )
+        found.scroll_into_view_if_needed()
+        return found
+
+    def write(self, name: str, text: str) -> None:
+        """Type over the content of a cell."""
+        cell = self.cell(self.place[name])
+        if "jp-MarkdownCell" in cell.get_attribute("class"):
+            cell.dblclick()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+
+    def run(self, name: str) -> str:
+        """Run a cell and return what it prints."""
+        cell = self.cell(self.place[name])
+        before = self.number(name)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        self.person.wait(lambda: self.number(name) not in (before, None), f"{name} to run")
+        return self.printed(name)
+
+    def number(self, name: str) -> int | None:
+        """How many cells had run when this one had; None while it waits or runs."""
+        text = self.cell(self.place[name]).locator(".jp-InputPrompt").first.inner_text()
+        found = re.search(r"\[(\d+)\]", text)
+        return int(found[1]) if found else None
+
+    def printed(self, name: str) -> str:
+        """The output of a cell."""
+        return "\n".join(self.cell(self.place[name]).locator(".jp-OutputArea-output").all_inner_texts())
