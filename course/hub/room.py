@@ -22,6 +22,7 @@ from urllib.request import urlopen
 
 HUB = Path("/srv/mg9/hub")  # the hub's own, and its view of the course's folder; root's alone
 SETTINGS, EXCHANGE = Path("/srv/mg9/settings"), Path("/srv/mg9/exchange")
+STAGE = Path("/mnt")  # where folders are kept while their places are covered
 GROUPS = {"students": "mg9-students", "instructors": "mg9-instructors"}
 COURSE = "mg9"
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", "build", "gradebook", "submitted", "demo")
@@ -38,16 +39,16 @@ def main() -> int:
 
 def furnish(root: Path) -> None:
     """Make the file system that users see. `root` is the course's folder."""
-    run("mount", "-t", "tmpfs", "-o", "mode=0700", "stage", "/mnt")
+    run("mount", "-t", "tmpfs", "-o", "mode=0700", "stage", str(STAGE))
     shown = [Path(sys.prefix).absolute(), Path(sys.base_prefix).resolve(), root / "mg9"]
     shown = [place for place in shown if not place.is_relative_to("/usr")]
     for number, place in enumerate(shown):
-        Path(f"/mnt/{number}").mkdir()
-        run("mount", "--bind", str(place), f"/mnt/{number}")
-    Path("/mnt/course").mkdir()
-    run("mount", "--bind", str(root), "/mnt/course")
-    run("cp", "-a", "/etc", "/mnt/etc")
-    run("mount", "--bind", "/mnt/etc", "/etc")
+        (STAGE / str(number)).mkdir()
+        run("mount", "--bind", str(place), str(STAGE / str(number)))
+    (STAGE / "course").mkdir()
+    run("mount", "--bind", str(root), str(STAGE / "course"))
+    run("cp", "-a", "/etc", str(STAGE / "etc"))
+    run("mount", "--bind", str(STAGE / "etc"), "/etc")
     covered = {Path(name) for name in ("/home", "/srv", "/tmp", "/var/tmp", str(root))}
     covered |= {place for place in map(_closed, shown) if place}
     for place in sorted(covered, key=lambda place: len(place.parts)):
@@ -56,12 +57,12 @@ def furnish(root: Path) -> None:
         run("mount", "-t", "tmpfs", "-o", f"mode={mode}", "room", str(place))
     for number, place in enumerate(shown):
         place.mkdir(parents=True, exist_ok=True)
-        run("mount", "--bind", f"/mnt/{number}", str(place))
+        run("mount", "--bind", str(STAGE / str(number)), str(place))
         run("mount", "-o", "remount,bind,ro", str(place))
     (HUB / "course").mkdir(parents=True)
     HUB.chmod(0o700)
-    run("mount", "--bind", "/mnt/course", str(HUB / "course"))
-    run("umount", "--lazy", "/mnt")
+    run("mount", "--bind", str(STAGE / "course"), str(HUB / "course"))
+    run("umount", "--lazy", str(STAGE))
 
 
 def _closed(place: Path) -> Path | None:
