@@ -5,7 +5,9 @@
 
 Slide 45 has two lists, by data regime and by target, and does not say which comes first. Here what stands in
 both lists ranks first, then what only the target's list has, then what only the regime's list has and can
-still give the target. Above the crossover of slide 46 equivariant networks come last.
+still give the target: a network with a cutoff gives nothing of long range (slide 41), and hundreds of
+structures make no potential for the whole periodic table. Up to ten thousand structures descriptors follow,
+which slide 46 calls competitive. Above its crossover equivariant networks come last.
 
 Read in order: `Choice`, `REGIMES` and `TARGETS` (the slide, leaf by leaf), `choose`.
 What to distrust: the limits are the deck's powers of ten, not measurements. Slide 47 calls a choice of
@@ -18,8 +20,9 @@ import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-CROSSOVER = 100_000  # structures (slide 46)
+FEW, MANY, CROSSOVER, MOST = 100, 10_000, 100_000, 10_000_000  # structures (slides 45, 46)
 FOREST, LINEAR, MLP = "Magpie + random forest", "Magpie + linear", "Magpie + MLP"
+DESCRIPTORS = (FOREST, MLP)
 TUNED, SCRATCH = "fine-tuned foundation model", "foundation model from scratch"
 EQUIVARIANT = ("NequIP", "MACE", "Allegro")
 PRETRAINED = ("M3GNet", "CHGNet", "MACE-MP-0", "OMat24")
@@ -47,12 +50,12 @@ class Leaf(NamedTuple):
 
 REGIMES = {  # by data regime: the leaf from this number of structures on
     1: Leaf((FOREST, LINEAR), "tens of structures: do not train a deep model"),
-    100: Leaf((TUNED, *EQUIVARIANT), "hundreds to thousands: equivariant, or a fine-tuned foundation model"),
-    10_000: Leaf((TUNED, "ALIGNN", "M3GNet", "Matformer"), "tens of thousands to millions of structures"),
-    10_000_000: Leaf((SCRATCH,), "tens of millions: pretraining itself, rarely justified at a university"),
+    FEW: Leaf((TUNED, *EQUIVARIANT), "hundreds to thousands: equivariant, or a fine-tuned foundation model"),
+    MANY: Leaf((TUNED, "ALIGNN", "M3GNet", "Matformer"), "tens of thousands to millions of structures"),
+    MOST: Leaf((SCRATCH,), "tens of millions: pretraining itself, rarely justified at a university"),
 }
 TARGETS = {  # by target type
-    "composition": Leaf((FOREST, MLP), "the property depends on the composition only"),
+    "composition": Leaf(DESCRIPTORS, "the property depends on the composition only"),
     "scalar": Leaf(("CGCNN", "MEGNet", "ALIGNN"), "a scalar that depends on the structure"),
     "energy and forces": Leaf(EQUIVARIANT, "energy and forces from little data"),
     "universal potential": Leaf(PRETRAINED, "a potential for the whole periodic table"),
@@ -90,19 +93,24 @@ def choose(
     potential = forces or name == "universal potential"
     pool = dict.fromkeys((*regime.names, *wanted.names))
     if name == "composition":
-        pool = dict.fromkeys(wanted.names if n >= 100 else (FOREST, LINEAR))
-    elif n < 100:  # nothing is trained: descriptors, or a pretrained potential as it is
+        pool = dict.fromkeys(wanted.names if n >= FEW else (FOREST, LINEAR))
+    elif n < FEW:  # nothing is trained: descriptors, or a pretrained potential as it is
         pool = dict.fromkeys(PRETRAINED if potential else regime.names)
+    elif name in ("long range", "universal potential"):  # the regime's other networks cannot give it
+        pool = {one: None for one in pool if one in (*wanted.names, TUNED, SCRATCH)}
+    elif not potential and n < MANY:
+        pool |= dict.fromkeys(DESCRIPTORS)
     if potential:
         pool = {one: None for one in pool if one in POTENTIALS} | (
-            {"M3GNet": None} if latency != "any" else {}
+            {"M3GNet": None} if latency != "any" and name != "long range" else {}
         )
     if latency == "minimal":
         pool = {one: None for one in pool if one not in (*EQUIVARIANT, "MACE-MP-0")}
 
     def rank(one: str) -> tuple[bool, int]:
         serves = one in wanted.names or one in (TUNED, SCRATCH)
-        return one in EQUIVARIANT and n >= CROSSOVER, 2 * (not serves) + (one not in regime.names)
+        last = one in EQUIVARIANT and n >= CROSSOVER
+        return last, 2 * (not serves) + (one not in regime.names)
 
     ranked = sorted(pool, key=rank)
     return [_choice(one, n, wanted, regime, latency=latency, forces=forces, stress=stress) for one in ranked]
@@ -113,10 +121,10 @@ def _choice(
 ) -> Choice:
     """The reasons that hold for one architecture."""
     said: list[tuple[str, int]] = [(leaf.reason, 45) for leaf in (wanted, regime) if name in leaf.names]
-    if not said:
-        said.append(
-            ("pretrained, and used as it is" if n < 100 else "invariant, with forces by autograd", 45)
-        )
+    if not said and n < FEW:
+        said.append(("pretrained, and used as it is", 45))
+    elif not said and name == "M3GNet":  # of slide 45's list of potentials, and fast
+        said += [("a universal potential", 45), ("invariant, with forces by autograd", 39)]
     if n < CROSSOVER and name == TUNED:
         said.append(("fine-tuning often beats equivariant networks and descriptors", 46))
     elif n < CROSSOVER and name in EQUIVARIANT:
@@ -125,9 +133,13 @@ def _choice(
         said.append(("above the crossover of 1e5 scale tells more than symmetry", 46))
     elif n >= CROSSOVER and name in (TUNED, SCRATCH, "Matformer"):
         said.append(("above the crossover pretraining and attention come into their own", 46))
+    elif n >= CROSSOVER and name == "M3GNet":
+        said.append(("above the crossover an invariant network and scale", 39))
     elif n < CROSSOVER and name in (FOREST, LINEAR, MLP):
         said.append(("with little data descriptors are competitive", 46))
-    if latency == "minimal" and name in POTENTIALS:
+    if latency == "minimal" and name in (TUNED, SCRATCH):
+        said.append(("with an invariant backbone, since latency must be minimal", 39))
+    elif latency == "minimal" and name in POTENTIALS:
         said.append(("invariance is enough where latency must be minimal", 39))
     if forces or stress:
         said.append((f"forces{' and stress' if stress else ''} are slopes of one energy", 31))

@@ -81,7 +81,37 @@ def test_long_range():
         )
 
 
+@pytest.mark.parametrize("latency", ["any", "minimal"])
+@pytest.mark.parametrize("forces", [False, True])
+def test_what_has_a_cutoff_is_not_offered_for_long_range(forces, latency):
+    for n in (100, 50_000, 200_000, 20_000_000):
+        found = set(names(n, "long range", forces=forces, latency=latency))
+        assert found <= {TUNED, SCRATCH, "Matformer"} and ("Matformer" in found) is not forces
+
+
+def test_a_universal_potential_is_not_trained_on_hundreds():
+    for n in (100, 5_000, 50_000):
+        found = names(n, "universal potential")
+        assert found == [TUNED, "M3GNet", "CHGNet", "MACE-MP-0", "OMat24"]
+
+
 # Slides 46 and 39
+
+
+def test_descriptors_are_competitive_up_to_ten_thousand():
+    for target in ("scalar", "energy"):
+        few = choose(9_999, target)
+        assert [c.name for c in few[-2:]] == [FOREST, MLP]
+        assert all("descriptors are competitive" in c.reason and 46 in c.slides for c in few[-2:])
+        assert not {FOREST, MLP} & {*names(10_000, target), *names(9_999, "energy", forces=True)}
+
+
+def test_each_reason_for_an_invariant_potential_names_its_slide():
+    fast = {c.name: c for c in choose(800, "energy", forces=True, latency="minimal")}
+    assert fast["M3GNet"].slides == (31, 39, 45) and "forces by autograd" in fast["M3GNet"].reason
+    assert "with an invariant backbone" in fast[TUNED].reason
+    above = {c.name: c for c in choose(200_000, "energy", forces=True)}
+    assert "invariant network and scale" in above["M3GNet"].reason and 39 in above["M3GNet"].slides
 
 
 def test_the_crossover_is_at_a_hundred_thousand():
