@@ -1,6 +1,6 @@
 """Who takes part in the course's leaderboard, and what each reads of a crystal (slides 07 to 43).
 
-Networks have a size at which the budget of `benchmarks.leaderboard` pays for some six epochs or more; sizes
+Networks have a size at which the budget of `benchmarks.leaderboard` pays for four epochs or more; sizes
 were set by the cost of a step alone, before any error was known. Within 5 Å some crystals of caesium have no
 neighbour, so radius graphs end at 5.5 Å.
 

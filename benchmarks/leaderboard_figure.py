@@ -1,2 +1,54 @@
-def draw(record):
-    pass
+"""The figure of `benchmarks.leaderboard`: errors on both splits, and what a prediction costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mg9 import plots
+
+FIGURE = Path(__file__).parents[1] / "course" / "figures" / "leaderboard.png"
+SPLITS = {
+    "random": (plots.BLUE, "o", "random split"),
+    "chalcogenide": (plots.VERMILLION, "D", "chalcogenides held out"),
+}
+
+
+def errors(record: dict, model: str, split: str, what: str = "MAE") -> list[float]:
+    """A number of each seed's row, MAE in eV/atom."""
+    return [row[what] for row in record["rows"] if row["model"] == model and row["split"] == split]
+
+
+def ranking(record: dict, split: str) -> list[str]:
+    """The models that have a row there, the least mean error first."""
+    models = {row["model"] for row in record["rows"] if row["split"] == split}
+    return sorted(models, key=lambda model: np.mean(errors(record, model, split)))
+
+
+def draw(record: dict) -> None:
+    import matplotlib.pyplot as plt
+
+    models = ranking(record, "random")
+    _, (left, right) = plt.subplots(
+        1, 2, figsize=(9.5, 4.6), layout="constrained", sharey=True, width_ratios=(3, 2)
+    )
+    for split, (colour, shape, label) in SPLITS.items():
+        for place, model in enumerate(models):
+            if seeds := errors(record, model, split):
+                left.plot(seeds, [place] * len(seeds), ".", color=colour, markersize=4)
+                mean = np.mean(seeds)
+                left.plot(mean, place, shape, color=colour, markersize=7, alpha=0.8, label=label)
+                label = None
+    leaks = record["leakage"]
+    left.set_yticks(range(len(models)), [f"{model} *" if model in leaks else model for model in models])
+    left.invert_yaxis()
+    left.set(xscale="log", xlabel="test MAE of the formation energy (eV/atom)\n* has seen these crystals")
+    left.set_xticks(ticks := (0.1, 0.2, 0.4, 0.8), ticks)
+    left.minorticks_off()
+    left.grid(axis="x", linewidth=0.4)
+    left.legend(loc="lower right", fontsize=8)
+    cost = [np.min(errors(record, model, "random", "prediction (ms)")) for model in models]
+    right.barh(range(len(models)), cost, color=plots.SKY)
+    right.set(xscale="log", xlabel="a prediction, from the structure on\n(ms of processor time)")
+    FIGURE.write_bytes(plots.png())
