@@ -9,8 +9,8 @@ from pathlib import Path
 
 from course.selftest import command as selftest
 
+from . import author, desk, handing
 from . import commands as does
-from . import desk, handing
 
 EXAMPLES = """examples:
   mg9-course build                       generate exercises/ from solutions/
@@ -24,6 +24,8 @@ EXAMPLES = """examples:
   mg9-course export gradebook/cgcnn --columns student=Name,counts=Points --out points.csv
   mg9-course log gradebook/cgcnn --student amira
   mg9-course forget gradebook/cgcnn amira --yes
+  mg9-course status submitted            who has handed in, whose work is graded, who is answered
+  mg9-course new phonons                 the skeleton of an assignment
   mg9-course demo                        grade the small class that comes with the course
   mg9-course selftest cgcnn              right code, wrong code and attacks against the grader
 
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=does.grade)
     desk.add_commands(commands)
     handing.add_commands(commands)
+    author.add_commands(commands)
 
     command = commands.add_parser(
         "demo", help="make the small class that comes with the course, and grade it"
