@@ -15,7 +15,6 @@ draws discovery.png beside it; a seed that is there is not run again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots
 from mg9.a_crystal import crystal_graph
 from mg9.d_cgcnn import ReleasedCGCNN
@@ -171,7 +171,7 @@ def ranking(values: np.ndarray, stable: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__.split("\n\n")[0], "discovery", "discovery --seeds 1")
     parser.add_argument("--seeds", type=int, default=5, help="starts, pools and networks (default 5)")
     parser.add_argument("--again", action="store_true", help="forget what is measured already")
     options = parser.parse_args()
