@@ -24,7 +24,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox browser demo hub sources test full slides figures build lock bench lint format clean
+.PHONY: help setup sandbox browser demo hub sources test full slides figures build release lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -99,6 +99,9 @@ figures: sources  ## what lectures show and what takes longer than three minutes
 
 build: .venv/.ready  ## generate exercises/ from solutions/
 	.venv/bin/mg9-course build
+
+release: .venv/.ready  ## the student package in dist/, searched for what students must not have
+	.venv/bin/mg9-course package
 
 bench: .venv/.ready  ## measure against peers: one command and one ratio each
 	@for file in benchmarks/[a-z]*.py; do $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,22 @@ def diagnose() -> Iterator[tuple[bool, str]]:
         yield attempt("disk", disk)
         yield attempt("threads", threads)
         yield attempt("Jupyter kernel", lambda: jupyter_kernel(kernel))
+
+
+def examine() -> bool:
+    """Print each problem and a last line that says what to do next; whether all is well. For a notebook."""
+    start, problems, total = time.perf_counter(), 0, 0
+    for works, line in diagnose():
+        total, problems = total + 1, problems + (not works)
+        if not works:
+            print(f"problem: {line}")
+    took = f"{total} things examined in {time.perf_counter() - start:.0f} s"
+    if problems:
+        what = f"{problems} problem{'s' * (problems > 1)} to solve ({took})"
+        print(f"{what}. Each line above says what to do; then restart the kernel and run this again.")
+    else:
+        print(f"All is well ({took}). Go on with lectures/A_context.ipynb or exercises/cgcnn/cgcnn.ipynb.")
+    return not problems
 
 
 def attempt(subject: str, examination: Callable[[], str]) -> tuple[bool, str]:

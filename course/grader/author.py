@@ -1,4 +1,4 @@
-"""Commands beside grading: new (an assignment), status (of a class)."""
+"""Commands beside grading: new (an assignment), package (for students), status (of a class)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ NEW = """examples:
   mg9-course selftest phonons    it passes as it is; change it from here
 
 exit codes: 0 written; 2 the name is taken or cannot be one
+"""
+PACKAGE = """examples:
+  mg9-course package                    dist/mg9-student-VERSION/ and .zip
+  mg9-course package --out somewhere    somewhere/ and somewhere.zip
+
+Then it searches what it wrote for solutions, rubrics, hidden checks and blind labels.
+
+exit codes: 0 written, nothing found; 1 something is in it that students must not have; 2 wrong usage
 """
 STATUS = """examples:
   mg9-course status submitted                            the class against gradebook/<assignment>
@@ -31,6 +39,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("name", metavar="NAME", help="lower-case letters, digits and _")
     command.set_defaults(run=new)
 
+    about = "make the student package and search it for what students must not have"
+    command = commands.add_parser(
+        "package", help=about, description=about, epilog=PACKAGE, formatter_class=raw
+    )
+    command.add_argument("--out", type=Path, help="the folder to write (default: dist/mg9-student-VERSION)")
+    command.set_defaults(run=package)
+
     about = "who has handed in, whose work is graded, who is answered"
     command = commands.add_parser("status", help=about, description=about, epilog=STATUS, formatter_class=raw)
     command.add_argument("folder", type=Path, help="the folder of submissions, as for `grade`")
@@ -49,6 +64,26 @@ def new(options: argparse.Namespace) -> int:
     for file in new(options.root, options.name):
         print(f"wrote {file}")
     print(NEXT.replace("NAME", options.name))
+    return 0
+
+
+def package(options: argparse.Namespace) -> int:
+    """`mg9-course package`."""
+    import mg9
+
+    from .leaks import leaks
+    from .student import archive, package
+
+    folder = options.out or options.root / "dist" / f"mg9-student-{mg9.__version__}"
+    files = package(options.root, folder.absolute())
+    found = leaks(folder, options.root)
+    if found:
+        print("\n".join(found))
+        print(f"{len(found)} leaks in {folder}: nothing was packed")
+        return 1
+    file = archive(folder)
+    print(f"{folder}: {len(files)} files, nothing found that students must not have")
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; students unpack it and read README.md")
     return 0
 
 

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   mg9-course forget gradebook/cgcnn amira --yes
   mg9-course status submitted            who has handed in, whose work is graded, who is answered
   mg9-course new phonons                 the skeleton of an assignment
+  mg9-course package                     what students install: mg9, lectures, exercises, a lock
   mg9-course demo                        grade the small class that comes with the course
   mg9-course selftest cgcnn              right code, wrong code and attacks against the grader
 
