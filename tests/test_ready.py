@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
+import jinja2
 import nbformat
 import psutil
+import pytest
+from nbconvert.exporters import Exporter
 from nbgrader.dbutil import _temp_alembic_ini
 from sandboxes import needs_sandbox
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
-from course.grader import build, package
+from course.grader import build, feedback, package, pool, quicker, registered, scores
 from course.grader.bubblewrap import Limits, Place
 from course.grader.ingest import Submission
 from course.grader.kernel import Kernel
+from course.grader.marks import Row
 from course.grader.sandbox import Sandbox
 from course.grader.terms import Terms
-from course.grader.workers import Crew
+from course.grader.workers import Crew, graded
+
+ROOT = Path(__file__).parents[1]
 
 
 def imported(module: str) -> set[str]:
@@ -34,6 +46,77 @@ def test_workers_import_no_nbgrader_and_the_writer_starts_them_before_torch():
     assert "torch" in there and not {"nbgrader", "rfc3987_syntax", "sqlalchemy"} & there
     there = imported("course.grader.workers")
     assert "nbformat" in there and not {"torch", "nbgrader", "rfc3987_syntax"} & there
+    there = imported("course.grader.preload")
+    assert {"torch", "pandas", "course.hidden.cgcnn"} <= there and "nbgrader" not in there
+
+
+def test_the_writer_reads_of_a_check_what_its_registration_says():
+    """Without importing it, and so without torch; for every check of every assignment."""
+    program = """
+import sys
+from pathlib import Path
+from course.grader import build, feedback, form, record
+from course.grader.registered import registered
+from mg9.checks import find
+for name in form.assignments(Path(".")):
+    record.fingerprint(Path("."), name)
+print("torch" in sys.modules)
+told = {q.check: registered(q.check) for name in form.assignments(Path("."))
+        for q in form.questions(form.read_source(Path("."), name)) if q.check}
+for name in told:
+    find(name)
+print(all(registered(name) == about for name, about in told.items()), len(told))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"False\nTrue 1\d\d\n", done.stdout), done.stdout
+
+
+def test_a_check_whose_registration_does_not_say_it_all_is_imported(tmp_path):
+    file = tmp_path / "some.py"
+    file.write_text("""
+@register("plain", slide=8, outcome=1, cause=CAUSE)
+def plain(student, rng, first, second): ...
+@register("counted", slide=NUMBER, outcome=1, cause="")
+def counted(student, rng, first): ...
+@register("open", slide=8, outcome=1, cause="")
+def open(student, rng, first, *more): ...
+@other("another", slide=8, outcome=1, cause="")
+def another(student, rng, first): ...
+""")
+    assert registered._read("some", file) == {
+        "plain": registered.Registered("plain", 8, 1, ("first", "second"), "some", file)
+    }
+    with pytest.raises(KeyError, match="no check is called 'nonsense'"):
+        registered.registered("nonsense")
+
+
+def test_the_gradebook_is_not_asked_for_each_of_its_tables_and_gets_one_that_is_missing(tmp_path):
+    asked: list[str] = []
+
+    def ask(connection, cursor, statement, *_):
+        asked.append(statement)
+
+    with scores.open_gradebook(tmp_path) as book:
+        tables = len(book.db.bind.dialect.get_table_names(book.db.connection()))
+    event.listen(Engine, "before_cursor_execute", ask)
+    try:
+        with scores.open_gradebook(tmp_path):
+            pass
+        assert 0 < sum("table_info" in one or "sqlite_master" in one for one in asked) < 4 < tables
+    finally:
+        event.remove(Engine, "before_cursor_execute", ask)
+    with sqlite3.connect(tmp_path / "gradebook.db") as file:
+        file.execute("DROP TABLE comment")
+    with scores.open_gradebook(tmp_path) as book:
+        assert "comment" in book.db.bind.dialect.get_table_names(book.db.connection())
+
+
+def test_a_notebook_is_validated_once_a_conversion(root, monkeypatch):
+    steps: list = []
+    monkeypatch.setattr(Exporter, "_validate_preprocessor", lambda self, notebook, step: steps.append(step))
+    build.build(root, "waves", write=False)
+    assert len(steps) == 1
 
 
 def test_the_version_of_the_tables_is_the_one_that_nbgrader_would_find():
@@ -41,7 +124,7 @@ def test_the_version_of_the_tables_is_the_one_that_nbgrader_would_find():
     with _temp_alembic_ini("sqlite://") as file:
         command = [f"{programs}/alembic", "-c", file, "heads"]
         found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert found.split()[0] == build._newest_schema()
+    assert found.split()[0] == quicker.newest_schema()
 
 
 @needs_sandbox
@@ -112,3 +195,59 @@ def test_a_crew_prepares_kernels_and_leaves_nothing():
     assert came is submission and run.notebook.cells[0].outputs[0].data["text/plain"] == "2"
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not [f for pid in pids for f in Path(tempfile.gettempdir()).glob(f"{package.NAME}{pid}-*")]
+
+
+def test_no_kernel_starts_where_no_submission_is_left():
+    """Two workers, five submissions: the last two are handed out when nobody needs another kernel."""
+
+    def worker() -> SimpleNamespace:
+        return SimpleNamespace(task=None, pipe=SimpleNamespace(send=lambda told: sent.append(told[3])))
+
+    sent, crew = [], Crew.__new__(Crew)
+    crew.workers, waiting = [worker(), worker()], deque((number, 1) for number in range(5))
+    crew._hand_out(waiting, Terms())
+    assert sent == [True, True] and len(waiting) == 3
+    for _ in range(3):
+        crew.workers[0].task = None
+        crew._hand_out(waiting, Terms())
+    assert sent == [True, True, True, False, False]
+
+
+@needs_sandbox
+@pytest.mark.parametrize("more", [True, False])
+def test_the_next_kernel_starts_while_one_works_if_there_is_more(more, monkeypatch):
+    monkeypatch.setattr(pool, "shared", pool.Pool())
+    monkeypatch.setattr(pool.psutil, "virtual_memory", lambda: SimpleNamespace(available=1e12))
+    submission = Submission("a", "waves", "ok", notebook=nbformat.v4.new_notebook(cells=[]))
+    submission.notebook.cells.append(nbformat.v4.new_code_cell("1 + 1", id="one"))
+    graded(submission, Terms(), more=more)
+    assert len(pool.shared.waiting) == more
+    pool.shared.close()
+
+
+@needs_sandbox
+def test_a_kernel_has_no_debugger_and_a_student_may_import_one():
+    kernel = Kernel(Limits(), Place(), ())
+    try:
+        kernel.wait(60)
+        code = "import sys; print('debugpy' in sys.modules, hasattr(get_ipython().kernel, 'debugger'))"
+        code += "\nimport debugpy"
+        status, (output, *_) = kernel.execute(code, 60)
+    finally:
+        kernel.close()
+    assert status == "ok" and output.text == "False False\n"
+
+
+def test_a_template_is_compiled_once_for_all_pages(monkeypatch):
+    compiled: list[str] = []
+    compile_ = jinja2.Environment.compile
+
+    def count(self, source, name=None, *more, **words):
+        compiled.append(name)
+        return compile_(self, source, name, *more, **words)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", count)
+    feedback._templates.cache_clear()
+    for student in ("a", "b"):
+        feedback.page(Row(student, "missing", "nothing", (), ()), "waves")
+    assert sorted(compiled) == ["feedback.html", "page.html"]

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mg9.checks import find
-
 from .ingest import FINE
 from .marks import Mark, Row
 from .pictures import bars, histogram, picture
+from .registered import registered
 
 WORDS = {
     "passed": "Passed",
@@ -69,7 +68,7 @@ def places(mark: Mark) -> list[str]:
 
 def slide(mark: Mark) -> int:
     """The slide to reread."""
-    return (mark.result and mark.result.slide) or find(mark.question.check).slide
+    return (mark.result and mark.result.slide) or registered(mark.question.check).slide
 
 
 @cache
@@ -79,7 +78,9 @@ def outcomes() -> dict[int, str]:
     return {int(key): title for key, title in tomllib.loads(file.read_text("utf-8"))["outcomes"].items()}
 
 
-def _render(template: str, **values: object) -> str:
+@cache
+def _templates() -> Environment:
+    """One for all pages, so that a template is compiled once and not once a student."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -91,7 +92,11 @@ def _render(template: str, **values: object) -> str:
         state=state, words=WORDS, number=number, points=of, says=says, places=places, slide=slide
     )
     environment.globals.update(outcomes=outcomes(), picture=picture, fine=FINE)
-    return environment.get_template(template).render(**values)
+    return environment
+
+
+def _render(template: str, **values: object) -> str:
+    return _templates().get_template(template).render(**values)
 
 
 def page(row: Row, assignment: str) -> str:

@@ -9,7 +9,6 @@ Read in order: `Question` and `questions` (what is graded), `read_source`, `prob
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import re
 import warnings
@@ -20,7 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from mg9.checks import find
+from .registered import registered
 
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 VISIBLE = 'check("convolution.rotation", GatedConvolution)'
@@ -190,14 +189,12 @@ def _fault(cell: NotebookNode) -> str:
     if hidden and (lines[-1] != END or BEGIN not in lines[1:-2]):
         return "the hidden call stands between the markers, below a comment that says what is hidden"
     try:
-        check = find(call.args[0].value)
+        check = registered(call.args[0].value)
     except KeyError as error:
         return str(error.args[0])
-    if check.function.__module__.startswith("course.") and not hidden:
-        return f"the check is hidden ({check.function.__module__}): students do not have it"
-    try:
-        inspect.signature(check.function).bind(None, None, *call.args[1:])
-    except TypeError:
-        wanted = list(inspect.signature(check.function).parameters)[2:]
-        return f"{check.name} takes the objects ({', '.join(wanted)}), not {len(call.args) - 1} of them"
+    if check.module.startswith("course.") and not hidden:
+        return f"the check is hidden ({check.module}): students do not have it"
+    if len(check.objects) != len(call.args) - 1:
+        wanted = ", ".join(check.objects)
+        return f"{check.name} takes the objects ({wanted}), not {len(call.args) - 1} of them"
     return ""

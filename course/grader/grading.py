@@ -96,7 +96,7 @@ def _not_now() -> Iterator[None]:
 def dry_run(the_class: Class, terms: Terms) -> int:
     """Grade one student, print what each check says, record nothing; 1 if not graded in full."""
     (submission,) = the_class.submissions
-    run = None if submission.notebook is None else graded(submission, terms)
+    run = None if submission.notebook is None else graded(submission, terms, more=False)
     print(one_student(submission, run, questions(the_class.source)))
     return int(not isinstance(run, Run) or bool(run.stopped))
 

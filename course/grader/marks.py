@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mg9.checks import find
-
 from .form import Question
 from .late import Lateness
+from .registered import registered
 from .result import Result
 from .scores import Score
 
@@ -57,7 +56,7 @@ class Row:
         found: dict[int, tuple[float, float]] = {}
         for mark in self.marks:
             if mark.question.check:
-                number = find(mark.question.check).outcome
+                number = registered(mark.question.check).outcome
                 got, of = found.get(number, (0.0, 0.0))
                 found[number] = got + mark.score, of + mark.question.points
         return dict(sorted(found.items()))

@@ -12,7 +12,6 @@ Read in order: marks.py (what is known of a student), `Record.reason` (is there 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from dataclasses import asdict
@@ -24,14 +23,13 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from mg9.checks import find
-
 from . import scores
 from .form import grade_id, questions, read_source, source_file
 from .ingest import FolderError, Submission
 from .journal import Journal
 from .late import Lateness, read_policy
 from .marks import Row, marks_of
+from .registered import registered
 from .result import Result
 from .terms import Run, Terms
 
@@ -185,7 +183,7 @@ def fingerprint(root: Path, assignment: str) -> str:
     files = {file for file in folder.rglob("*") if file.is_file() and file.suffix != ".ipynb"}
     files = {file for file in files if not any(p.startswith((".", "__")) for p in file.parts[-2:])}
     names = {question.check for question in questions(source)} - {""}
-    files |= {Path(inspect.getsourcefile(find(name).function)) for name in names}
+    files |= {registered(name).file for name in names}
     for file in sorted(files):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

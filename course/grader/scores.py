@@ -14,12 +14,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import nbgrader.api
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
@@ -31,9 +29,6 @@ from .build import CONFIG, generate, run_nbgrader
 from .form import grade_id, is_grade, is_solution, source_file
 from .ingest import FolderError, Submission, stage
 from .result import Result
-
-# nbgrader opens the gradebook a dozen times a submission; with one engine its statements are compiled once.
-nbgrader.api.create_engine = cache(nbgrader.api.create_engine)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Crew:
         # imports while this process goes on.
         self.jobs, self.workers = jobs, []
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["course.grader.execution", "course.hidden"])
+        self.context.set_forkserver_preload(["course.grader.preload"])
         forkserver.ensure_running()
 
     def __enter__(self) -> Crew:
@@ -71,7 +71,7 @@ class Crew:
         self._hire(len(notebooks))
         for worker in self.workers:
             with suppress(OSError):
-                worker.pipe.send(("prepare", notebooks[0].metadata.get("mg9", {}), terms))
+                worker.pipe.send(("prepare", notebooks[0].metadata.get("mg9", {}), terms, True))
 
     def grade(self, submissions: Iterable[Submission], terms: Terms) -> Done:
         """Each submission with what came of it."""
@@ -105,8 +105,9 @@ class Crew:
     def _hand_out(self, waiting: deque, terms: Terms) -> None:
         for worker in list(self.workers):
             if worker.task is None and waiting:
+                more = len(waiting) > 1 + sum(other.task is not None for other in self.workers)
                 try:
-                    worker.pipe.send(("grade", waiting[0][0], terms))
+                    worker.pipe.send(("grade", waiting[0][0], terms, more))
                 except OSError:  # it died while it had nothing to do
                     self._replace(worker)
                 else:
@@ -119,11 +120,11 @@ def _work(pipe: Connection) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     while True:
         try:
-            what, subject, terms = pipe.recv()
+            what, subject, terms, more = pipe.recv()
         except EOFError:
             _end()
         if what == "grade":
-            pipe.send(graded(subject, terms))
+            pipe.send(graded(subject, terms, more=more))
         else:
             _prepare(subject, terms)
 
@@ -147,10 +148,12 @@ def _prepare(marks: dict, terms: Terms) -> None:
         pool.shared.prepare(kernel_for(marks, terms))
 
 
-def graded(submission: Submission, terms: Terms) -> Run | str:
-    """`grade`, with an error in the grader as its text."""
-    from .execution import grade  # here, because torch takes seconds to import
+def graded(submission: Submission, terms: Terms, *, more: bool = True) -> Run | str:
+    """`grade`, with an error in the grader as its text; `more`: the next kernel starts meanwhile."""
+    from . import pool  # here, because torch takes seconds to import
+    from .execution import grade
 
+    pool.shared.size = int(more)
     try:
         return grade(submission, terms)
     except Exception as error:
