@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from course import blind
-from mg9.checks import CheckFailed, Local, fine_tuning, leakage, references, register, tuning
+from mg9.checks import CheckFailed, Local, blind_crystals, fine_tuning, leakage, references, register, tuning
 from mg9.checks.tools import expect_numbers, labelled
 
 LARGEST_ERROR = {"full": 0.10, "tiny": 0.15}  # eV/atom
@@ -41,11 +41,7 @@ def zero_shot(student: Local, rng: np.random.Generator, fit: Callable, formation
 )
 def seen(student: Local, rng: np.random.Generator, function: Callable) -> str:
     for n in (5, 20):
-        ids = [f"mp-{k}" for k in rng.permutation(500)[:n]]
-        formulas = [str(f) for f in rng.choice(["SiO2", "NaCl", "KF", "CsCl", "MgO"], size=n)]
-        seen_ids = [str(k) for k in rng.choice([*ids[: n // 2], "mp-900", "mp-901"], size=4 * n)]
-        seen_formulas = [str(f) for f in rng.choice(["SiO2", "KF", "LiF"], size=4 * n)]
-        leakage.holds_leakage(student, function, ids, formulas, seen_ids, seen_formulas)
+        leakage.holds_leakage(student, function, *leakage.drawn_parts(rng, n))
     return "two random test parts"
 
 
@@ -106,7 +102,7 @@ def fair(student: Local, rng: np.random.Generator, function: Callable) -> str:
     cause="references of another split, energies of cells, or a learning rate that destroys what was learned",
 )
 def blind_accuracy(student: Local, rng: np.random.Generator, ids: Sequence[str], prediction: Any) -> str:
-    names = leakage.blind_ids(ids)
+    names = blind_crystals.blind_ids(ids, student.budget)
     value = expect_numbers(prediction, len(names), "blind_prediction")
     truth = blind.labels("formation_energy").loc[names, "formation_energy_per_atom"].to_numpy()
     error, largest = float(np.abs(value - truth).mean()), LARGEST_ERROR[student.budget]

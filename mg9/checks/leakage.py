@@ -6,7 +6,7 @@ The functions `holds_...` are the part that hidden checks repeat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,16 @@ def leakage(student: Local, rng: np.random.Generator, function: Callable) -> str
     seen_ids = ["mp-1", "mp-9", "mp-1", "mp-3", "mp-8", "mp-7"]
     seen_formulas = ["SiO2", "SiO2", "SiO2", "NaCl", "TiO2", "MgO"]
     holds_leakage(student, function, ids, formulas, seen_ids, seen_formulas)
-    return "two of six crystals were seen, five of their formulas"
+    holds_leakage(student, function, *drawn_parts(rng, 8))
+    return "two of six crystals were seen, five of their formulas; and a test part that was drawn"
+
+
+def drawn_parts(rng: np.random.Generator, n: int) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Ids and formulas of n test crystals and of frames, some of them of these crystals."""
+    ids = [f"mp-{k}" for k in rng.permutation(500)[:n]]
+    formulas = [str(f) for f in rng.choice(["SiO2", "NaCl", "KF", "CsCl", "MgO"], size=n)]
+    seen_ids = [str(k) for k in rng.choice([*ids[: n // 2], "mp-900", "mp-901"], size=4 * n)]
+    return ids, formulas, seen_ids, [str(f) for f in rng.choice(["SiO2", "KF", "LiF"], size=4 * n)]
 
 
 def holds_leakage(
@@ -62,6 +71,34 @@ def holds_leakage(
         near = (says for says, wrong in mistakes.items() if np.allclose(got, wrong))
         told = tuple(f"{n:g}" for n in got)
         raise CheckFailed(next(near, "other counts"), expected=wanted, got=f"({', '.join(told)})")
+
+
+@register(
+    "mace.lend",
+    slide=47,
+    outcome=7,
+    cause="the first k rows of test join train and leave test",
+)
+def lend(student: Local, rng: np.random.Generator, function: Callable) -> str:
+    rows = rng.permutation(60)
+    for k in (1, 7):
+        got = student.call(function, rows[:40].copy(), rows[40:].copy(), k)
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise WrongKind("the rows of training and test are wanted", got=type(got).__name__)
+        train, test = (set(np.asarray(part).astype(int).ravel().tolist()) for part in got)
+        if both := train & test:
+            what = "a row that was lent to the training part is still in the test part"
+            raise CheckFailed(what, expected="no common row", got=f"{len(both)} of them")
+        if len(test) != 20 - k or len(train) != 40 + k:
+            what = "another number of rows moved"
+            raise CheckFailed(
+                what, expected=f"{40 + k} and {20 - k} rows", got=f"{len(train)} and {len(test)}"
+            )
+        if not set(rows[:40].tolist()) <= train or train | test != set(rows.tolist()):
+            raise CheckFailed("rows got lost: train keeps its own and gains k of the test part")
+        if train & set(rows[40:].tolist()) != set(rows[40 : 40 + k].tolist()):
+            raise CheckFailed("other rows of test were lent than its first k")
+    return "k rows join the training part and are no longer tested"
 
 
 @register(
@@ -131,34 +168,3 @@ def _numbers(values: list[Any]) -> np.ndarray:
         return np.array([float(value) for value in values])
     except (TypeError, ValueError):
         raise WrongKind("each error should be one number", got=values) from None
-
-
-@register(
-    "mace.blind",
-    slide=47,
-    outcome=6,
-    cause="one number for each of blind_ids, in this order, in eV/atom",
-)
-def blind_form(student: Local, rng: np.random.Generator, ids: Sequence[str], prediction: Any) -> str:
-    names = blind_ids(ids)
-    value = expect_numbers(prediction, len(names), "blind_prediction")
-    if float(np.ptp(value)) < 1e-3:
-        raise CheckFailed("all blind crystals get the same number", cause="")
-    if float(np.abs(value).max()) > 15:
-        what = "a prediction is out of range: are the references taken off, and is it per atom?"
-        got = f"{float(np.abs(value).max()):.1f} eV/atom"
-        raise CheckFailed(what, expected="at most 15 eV/atom", got=got)
-    return f"{len(names)} predictions from {value.min():.2f} to {value.max():.2f} eV/atom"
-
-
-def blind_ids(ids: Any) -> list[str]:
-    """Different blind crystals, twenty at least, or `CheckFailed`."""
-    from mg9 import data
-
-    known = data.blind("formation_energy").table.index
-    if not isinstance(ids, list | tuple | np.ndarray) or not all(isinstance(k, str) for k in ids):
-        raise WrongKind("blind_ids should be the list of the notebook", got=type(ids).__name__)
-    if len(set(ids)) < max(20, len(ids)) or not set(ids) <= set(known):
-        what = "blind_ids are not those of the notebook"
-        raise CheckFailed(what, expected="twenty blind crystals or more", got=f"{len(ids)} ids")
-    return [str(k) for k in ids]

@@ -73,7 +73,8 @@ def wanted_names(layers: int, stage: str) -> list[str]:
     cause="by the beginning of a name: model.readouts. for readouts, model.rounds.1. for the second round",
 )
 def chosen(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    sizes = [holds_chosen(student, function, 2, stage) for stage in STAGES]
+    more = int(rng.integers(3, 7))
+    sizes = [[holds_chosen(student, function, layers, stage) for stage in STAGES] for layers in (2, more)][0]
     return f"{sizes[0]}, {sizes[1]} and {sizes[2]} of {sizes[2]} parameters are trained"
 
 
@@ -135,21 +136,24 @@ def holds_loss(student: Local, rng: np.random.Generator, function: Callable, siz
     cause="compare tensor by tensor and exactly; where both are NaN nothing has moved",
 )
 def moved(student: Local, rng: np.random.Generator, function: Callable) -> str:
-    before = {name: torch.from_numpy(rng.normal(size=3)) for name in ("a", "b", "c", "d", "e")}
-    before["d"][1] = torch.nan
+    names = [f"{name}.weight" for name in rng.permutation(list("abcdefg"))]
+    unknown, little, turned = names[:3]  # the others have not moved
+    before = {name: torch.from_numpy(rng.normal(size=3)) for name in sorted(names)}
+    before[unknown][1] = torch.nan
     after = {name: tensor.clone() for name, tensor in before.items()}
-    after["b"][2] += 1e-9
-    after["e"] = -after["e"]
+    after[little][2] += 1e-9
+    after[turned] = -after[turned]
+    wanted = sorted([little, turned])
     got = student.call(function, before, after)
     if not isinstance(got, list | tuple) or not all(isinstance(name, str) for name in got):
-        raise WrongKind("a list of names is wanted", expected=["b", "e"], got=type(got).__name__)
+        raise WrongKind("a list of names is wanted", expected=wanted, got=type(got).__name__)
     for name, says in {
-        "d": "NaN differs from itself: a reference that is not known has not moved",
-        "b": "a parameter that moved by 1e-9 is missed: compare exactly",
-        "e": "a parameter that changed its sign is missed",
+        unknown: "NaN differs from itself: a reference that is not known has not moved",
+        little: "a parameter that moved by 1e-9 is missed: compare exactly",
+        turned: "a parameter that changed its sign is missed",
     }.items():
-        if (name in got) != (name in ("b", "e")):
-            raise CheckFailed(says, expected=["b", "e"], got=sorted(got))
-    if sorted(got) != ["b", "e"]:
-        raise CheckFailed("other names than those that moved", expected=["b", "e"], got=sorted(got))
+        if (name in got) != (name in wanted):
+            raise CheckFailed(says, expected=wanted, got=sorted(got))
+    if sorted(got) != wanted:
+        raise CheckFailed("other names than those that moved", expected=wanted, got=sorted(got))
     return "the names of what moved, and no others"
