@@ -49,7 +49,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def fine_tune(self, crystals: Sequence[Structure], energy: Sequence[float], split: Split) -> Run:
-        """Refit the references, then train what is not frozen; see `OwnBackbone.fine_tune`."""
+        """Refit the references, then train what is not frozen; see `tuning.TunableBackbone`."""
 
     def energy(self, crystals: Structure | Sequence[Structure]) -> Tensor:
         """(B,) in eV."""
