@@ -159,7 +159,7 @@ def test_a_file_of_the_cache_folder_that_the_assignment_names_can_be_read(monkey
 
 
 def test_a_file_that_cannot_be_fetched_is_named_and_nothing_is_guessed(monkeypatch, tmp_path):
-    def no_network(archive, partial, target):
+    def no_network(archive, target):
         raise FetchError(f"cannot download {archive.file} (sha256 {archive.sha256}): copy it to {target}")
 
     monkeypatch.setenv("MG9_CACHE", str(tmp_path))

@@ -81,7 +81,9 @@ def tuned(student: Local, rng: np.random.Generator, function: Callable) -> str:
         for name in rng.permutation(table.index[table.nsites == 2])[:60]
         if len(np.unique(labelled().structure(name).get_neighbor_list(3.5)[0])) == 2
     ]
-    begins = [("model.atoms.",), ("model.rounds.0.", "model.readouts.1.")][int(rng.integers(2))]
+    begins = [("model.atoms.", "model.rounds.1."), ("model.rounds.0.", "model.readouts.1.")][
+        int(rng.integers(2))
+    ]
     for start in (begins, fine_tuning.BEGINS[-1]):
         fine_tuning.holds_tuning(student, function, close[:4], start, seed=int(rng.integers(2**31)))
     return "four other crystals, another choice of what is trained"

@@ -24,6 +24,7 @@ from course.grader.grading import grade_class
 from course.grader.sandbox import refuse_without_sandbox
 from course.grader.terms import Terms
 from course.grader.workers import Crew
+from mg9.data.cache import folder
 
 from .corpus import TARGET, Attack, deserved, read_corpus, write_class
 from .traps import Traps
@@ -87,9 +88,8 @@ def run_attacks(
         write_class(attacks, root, wrong, submitted, places)
         traps.watch(watched)
         arguments = [sys.executable, "-c", CHILD, root, assignment, submitted, out, str(seed), str(jobs)]
-        done = subprocess.run(
-            list(map(str, arguments)), env=os.environ | traps.environment, capture_output=True, text=True
-        )
+        env = os.environ | traps.environment | {"MG9_CACHE": str(folder())}  # not in the home that is watched
+        done = subprocess.run(list(map(str, arguments)), env=env, capture_output=True, text=True)
         outcome.aborted = done.returncode != 0 or not (out / "marks.csv").is_file()
         if outcome.aborted:
             outcome.fault("", f"the class was aborted: {done.stderr.strip()[-1000:]}")

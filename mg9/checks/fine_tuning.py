@@ -130,14 +130,17 @@ def follows(
     ids: Sequence[str],
     slopes: dict[str, Tensor],
 ) -> None:
-    """One epoch of small steps takes nearly every tensor downhill; steps that are made up, about half of
-    them."""
+    """One epoch of small steps goes against the slope. Steps that are made up agree with half of it, by chance;
+    those of Adam, AdamW, SGD and RMSprop, in whatever batches, with 0.87 or more."""
     _, after = student.call(function, start, list(ids), list(slopes), 1, 1e-4)
-    up = [name for name, slope in slopes.items() if float(((after[name] - start[name]) * slope).sum()) >= 0]
-    if 4 * len(up) > len(slopes):
+    down = [
+        slope.abs()[torch.sign(after[name] - start[name]) == -torch.sign(slope)].sum() / slope.abs().sum()
+        for name, slope in slopes.items()
+    ]
+    agreed = float(torch.stack(down).mean())
+    if agreed < 0.8:
         what = "the error falls, but the parameters do not follow its gradient"
-        got = f"{len(slopes) - len(up)} of {len(slopes)} tensors moved downhill, not {up[0]}"
-        raise CheckFailed(what, expected="nearly all of them downhill", got=got)
+        raise CheckFailed(what, expected="steps against the slope", got=f"{agreed:.0%} of it, by chance 50%")
 
 
 def same(one: Tensor, other: Tensor) -> bool:

