@@ -130,7 +130,7 @@ def follows(
     ids: Sequence[str],
     slopes: dict[str, Tensor],
 ) -> None:
-    """One epoch of small steps goes against the slope. Steps that are made up agree with half of it, by chance;
+    """One epoch of small steps goes against the slope. Steps that are made up agree with about half of it;
     those of Adam, AdamW, SGD and RMSprop, in whatever batches, with 0.87 or more."""
     _, after = student.call(function, start, list(ids), list(slopes), 1, 1e-4)
     down = [
