@@ -1,7 +1,5 @@
 """Energy, forces and stress of 100 crystals by each pretrained potential, beside its own package (slide 42).
 
-    python -m benchmarks.backbones --peers FOLDER --mace FOLDER
-
 FOLDER: where `pip install --no-deps --target FOLDER` has put chgnet 0.4.2, sevenn 0.13.0 and what they import
 beyond this course's packages (braceexpand, nvidia-ml-py3); and in one of its own mace-torch 0.3.16 with
 e3nn 0.4.4. What is not given is left out. The first 100 crystals of the formation energies with at most 20
@@ -26,6 +24,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+
+from benchmarks.usage import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "course" / "figures" / "backbones.json"
@@ -135,9 +135,7 @@ def work(name: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "backbones --peers FOLDER --mace FOLDER", "backbones --names sevennet-0")
     parser.add_argument("--peers", metavar="FOLDER", default="", help="with chgnet and sevenn")
     parser.add_argument("--mace", metavar="FOLDER", default="", help="with mace-torch")
     parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES, help="default: all")

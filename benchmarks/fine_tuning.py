@@ -1,8 +1,5 @@
 """MACE-MP-0 frozen and fine-tuned against CGCNN from scratch, on the same rows (slides 43, 47, 50).
 
-    python -m benchmarks.fine_tuning
-    python -m benchmarks.fine_tuning --seeds 0 --splits random     # a part; the rest can follow
-
 The 600 crystals, models and learning rates of exercise 3: the reference notebook's own cells, with another
 split each time. A seed draws the split. Errors are those of the test crystals of whose elements each is in
 the training part: for all others a model with references has no answer. Leakage: MPtrj, on which MACE-MP-0
@@ -14,7 +11,6 @@ Writes course/figures/fine_tuning.json after each training; what is there alread
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -30,6 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.mace_threshold import SPLITS, names_of
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from course import blind
 
 FIGURE = Path(__file__).parents[1] / "course" / "figures" / "fine_tuning.json"
@@ -113,7 +110,9 @@ def spread(errors: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(
+        __doc__.split("\n\n")[0], "fine_tuning", "fine_tuning --seeds 0 --splits random     # a part"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the splits (0 1 2)")
     parser.add_argument("--splits", choices=SPLITS, nargs="+", default=list(SPLITS), help="default: all")
     options = parser.parse_args()

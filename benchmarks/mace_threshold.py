@@ -1,8 +1,7 @@
 """The error on blind crystals below which exercise 3 gives its points: from five draws of its random split.
 
 Runs the reference notebook's own cells with the budgets of its tagged cell; another training part each time.
-LARGEST_ERROR in course/hidden/mace_mp0.py follows from what this prints at the tiny budget, and from what
-`benchmarks/fine_tuning.py` measures at the full one.
+LARGEST_ERROR in course/hidden/mace_mp0.py follows from what this prints.
 """
 
 from __future__ import annotations
