@@ -61,40 +61,48 @@ def fetch(url: str, target: Path, *, sha256: str, size: int, title: str) -> Path
     size: in bytes. Errors: FetchError where nothing more comes, the part is kept; ChecksumError for another
     file, nothing is kept.
     """
+    part = target.with_name(f"{target.name}.part")
+    with alone(target.parent):
+        if target.exists():  # another process was faster
+            return target
+        try:
+            with part.open("ab") as file:
+                _all_of(file, url, part, size, title)
+        finally:
+            if part.stat().st_size == 0:
+                part.unlink()
+        with part.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != sha256:
+            part.unlink()
+            raise ChecksumError(
+                f"{target.name} as downloaded is not the pinned file: expected sha256 {sha256}, got {got}. "
+                "Nothing was kept; the next attempt begins anew."
+            )
+        os.replace(part, target)
+    return target
+
+
+def _all_of(file: BinaryIO, url: str, part: Path, size: int, title: str) -> None:
+    """Request after request, until all of it is there."""
     from tqdm.auto import tqdm
 
-    part = target.with_name(f"{target.name}.part")
-    with part.open("ab") as file, alone(file):
-        if target.exists():  # another process was faster
-            part.unlink(missing_ok=True)
-            return target
-        here = file.seek(0, os.SEEK_END)
-        with tqdm(total=size, initial=here, desc=title, unit="B", unit_scale=True, delay=1) as bar:
-            failed, farthest = 0, here
-            while file.tell() < size:
-                reason = "the server closed the connection"
-                try:
-                    append(url, file, size)
-                except (OSError, HTTPException) as error:
-                    reason = str(error) or type(error).__name__
-                    if getattr(error, "code", 500) // 100 == 4 and error.code not in PASSING:
-                        failed = ATTEMPTS
-                bar.update(file.tell() - bar.n)
-                failed = 0 if file.tell() > farthest else failed + 1
-                farthest = max(farthest, file.tell())
-                if failed >= ATTEMPTS:
-                    raise _nothing_more(part, file.tell(), size, reason)
-                time.sleep(2.0**failed - 1)
-    with part.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != sha256:
-        part.unlink()
-        raise ChecksumError(
-            f"{target.name} as downloaded is not the pinned file: expected sha256 {sha256}, got {got}. "
-            "Nothing was kept; the next attempt begins anew."
-        )
-    os.replace(part, target)
-    return target
+    failed, farthest = 0, file.seek(0, os.SEEK_END)
+    with tqdm(total=size, initial=farthest, desc=title, unit="B", unit_scale=True, delay=1) as bar:
+        while file.tell() < size:
+            reason = "the server closed the connection"
+            try:
+                append(url, file, size)
+            except (OSError, HTTPException) as error:
+                reason = str(error) or type(error).__name__
+                if getattr(error, "code", 500) // 100 == 4 and error.code not in PASSING:
+                    failed = ATTEMPTS
+            bar.update(file.tell() - bar.n)
+            failed = 0 if file.tell() > farthest else failed + 1
+            farthest = max(farthest, file.tell())
+            if failed >= ATTEMPTS:
+                raise _nothing_more(part, file.tell(), size, reason)
+            time.sleep(2.0**failed - 1)
 
 
 def append(url: str, file: BinaryIO, size: int) -> None:
@@ -126,7 +134,6 @@ def empty(file: BinaryIO) -> None:
 
 def _nothing_more(part: Path, here: int, size: int, reason: str) -> FetchError:
     if here == 0:
-        part.unlink()
         return FetchError(reason)
     return FetchError(
         f"{reason}; {here / 1e6:.1f} of {size / 1e6:.1f} MB are kept in {part}, the same call goes on there"
@@ -134,8 +141,14 @@ def _nothing_more(part: Path, here: int, size: int, reason: str) -> FetchError:
 
 
 @contextmanager
-def alone(file: BinaryIO) -> Iterator[None]:
-    """Wait until no other process writes this file."""
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process downloads into this folder."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
