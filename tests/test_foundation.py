@@ -329,7 +329,7 @@ def test_without_a_network_the_file_is_named(tmp_path):
 @pytest.mark.parametrize("name", [name for name, of in adapters.FOREIGN.items() if of.wrapped])
 def test_a_wrapped_potential_predicts(name, crystals):
     if find_spec(adapters.FOREIGN[name].package) is None:
-        pytest.skip(f"{name}: {adapters.FOREIGN[name].install}")
+        pytest.skip(f"{name} needs its package: {adapters.FOREIGN[name].install}, or see CONTRIBUTING.md")
     other, one = load(name), stretch(crystals[0], 1.05)
     found = other.predict([one, crystals[1]])
     assert found.energy.shape == (2,) and found.stress.shape == (2, 3, 3)
@@ -348,7 +348,7 @@ def test_a_wrapped_potential_predicts(name, crystals):
 def test_sevennet_does_not_keep_reflections():
     """Quartz, its atoms moved, and its mirror image; turned, it has the same energy."""
     if find_spec("sevenn") is None:
-        pytest.skip(f"sevennet-0: {adapters.FOREIGN['sevennet-0'].install}")
+        pytest.skip(f"sevennet-0: {adapters.FOREIGN['sevennet-0'].install}, or see CONTRIBUTING.md")
     sites = [[0.4697, 0, 2 / 3], [0.4135, 0.2669, 0.7858]]
     quartz = Structure.from_spacegroup("P3_221", Lattice.hexagonal(4.916, 5.405), ["Si", "O"], sites)
     away = np.random.default_rng(0).normal(scale=0.1, size=(len(quartz), 3))
