@@ -25,7 +25,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=900
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox browser demo hub sources test full slides figures build release lock bench lint format clean
+.PHONY: help setup sandbox browser demo hub sources test full slides figures build site release lock bench lint format clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -62,7 +62,7 @@ sandbox:  ## bring bubblewrap, in which students' code runs; without it the grad
 	      "(Debian, Ubuntu: sudo apt-get install bubblewrap); .venv/bin/mg9-course doctor says what holds" >&2; \
 	  fi; }
 
-browser:  ## bring Chromium, in which the hub is tested; without it those tests are skipped
+browser:  ## bring Chromium, in which hub and site are tested; without it those tests are skipped
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "make: no Chromium; installing it" >&2; \
@@ -100,6 +100,9 @@ figures: sources  ## what lectures show and what takes longer than three minutes
 
 build: .venv/.ready  ## generate exercises/ from solutions/
 	.venv/bin/mg9-course build
+
+site: .venv/.ready  ## lectures, exercises, syllabus and reference as a site in build/site
+	$(PY) -m course.site
 
 release: .venv/.ready  ## the student package in dist/, searched for what students must not have
 	.venv/bin/mg9-course package
