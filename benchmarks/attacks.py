@@ -4,8 +4,10 @@
 
 Both grade the same notebooks of tests/attacks, in a scratch folder, and only those that are marked
 `unsandboxed`: the others would reach this machine through stock nbgrader. Printed for each kind of attack:
-points that were not deserved, points of right answers that were not given, submissions without a grade. The
-whole corpus goes through mg9's grader in `mg9-course selftest`. About six minutes.
+points that were not deserved, points of right answers that were not given, submissions without a grade, and
+whether one of them aborted the class, so that submissions behind it were not looked at; with stock nbgrader
+these are then graded one by one. The whole corpus goes through mg9's grader in `mg9-course selftest`. About
+six minutes.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ KINDS = {
 }
 
 
-def stock(attacks: list[Attack]) -> tuple[float, float, int]:
-    """(undeserved points, points lost, submissions without a grade) of nbgrader as it comes."""
+def stock(attacks: list[Attack]) -> tuple[float, float, int, int]:
+    """(undeserved points, points lost, submissions without a grade, classes aborted) of stock nbgrader."""
     undeserved = lost = 0.0
     none = 0
     with tempfile.TemporaryDirectory(prefix="mg9-stock-") as scratch:
@@ -50,8 +52,12 @@ def stock(attacks: list[Attack]) -> tuple[float, float, int]:
             attacks, root, wrong, folder / "submitted", {"PORT": 9, "CANARY": scratch, "WORD": "none"}
         )
         source = read_source(root, TARGET)
-        for attack in tqdm(attacks, desc="stock nbgrader", leave=False):
-            failure, _ = run_nbgrader(Autograde, folder, TARGET, student=attack.folder)
+        run_nbgrader(Autograde, folder, TARGET)  # the class in one command
+        behind = [attack for attack in attacks if not looked_at(folder, attack)]
+        for attack in tqdm(behind, desc="stock nbgrader, one by one", leave=False):
+            run_nbgrader(Autograde, folder, TARGET, student=attack.folder)
+        aborted = any(looked_at(folder, attack) for attack in behind)
+        for attack in attacks:
             with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
                 for name, (least, most) in deserved(attack, source).items():
                     try:
@@ -60,8 +66,18 @@ def stock(attacks: list[Attack]) -> tuple[float, float, int]:
                         got = 0.0
                     undeserved += max(0.0, got - most)
                     lost += max(0.0, least - got)
-            none += bool(failure)
-    return undeserved, lost, none
+            none += not (folder / "autograded" / attack.folder / TARGET / f"{TARGET}.ipynb").is_file()
+    return undeserved, lost, none, int(aborted)
+
+
+def looked_at(folder: Path, attack: Attack) -> bool:
+    """Whether nbgrader has entered the submission, with a grade or not."""
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        try:
+            gradebook.find_submission(TARGET, attack.folder)
+        except MissingEntry:
+            return False
+    return True
 
 
 def main() -> None:
@@ -74,18 +90,16 @@ def main() -> None:
         if attack.unsandboxed and attack.assignment == TARGET:
             if options.only in attack.name or options.only == attack.kind:
                 kinds.setdefault(attack.kind, []).append(attack.name)
-    print(
-        "| attacks | | stock: undeserved | unpaid | no grade | mg9-course: undeserved | unpaid | no grade |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    total = [0.0] * 6
+    counts = "undeserved | unpaid | no grade | class aborted"
+    print(f"| attacks | | stock: {counts} | mg9-course: {counts} |\n|{10 * '---|'}")
+    total = [0.0] * 8
     for kind, names in kinds.items():
         chosen = [attack for attack in everything if attack.kind == kind and attack.name in names]
         ours = run_attacks(
             chosen=lambda attack, kind=kind, names=names: attack.kind == kind and attack.name in names
         )
         none = len(chosen) if ours.aborted else sum("verdict" in str(what) for what in ours.faults.values())
-        found = [*stock(chosen), ours.undeserved, ours.lost, none]
+        found = [*stock(chosen), ours.undeserved, ours.lost, none, int(ours.aborted)]
         total = [before + now for before, now in zip(total, found, strict=True)]
         row(f"{kind}: {KINDS[kind]}", len(chosen), found)
     row(f"all of these, of {len(everything)} in the corpus", sum(map(len, kinds.values())), total)

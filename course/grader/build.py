@@ -33,12 +33,12 @@ def run_nbgrader(
 ) -> tuple[str, str]:
     """Run one of nbgrader's converters on the course folder `root`, with the course's settings.
 
-    `traits` are set on the converter; `student` names one student. Returns what failed ("" if nothing), and
-    the whole log.
+    `traits` are set on the converter; `student` names one student (default: all). Returns what failed (""
+    if nothing), and the whole log.
     """
     config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
     course = CourseDirectory(config=config, root=str(root.absolute()), assignment_id=assignment)
-    course.student_id = glob.escape(traits.pop("student", "*"))
+    course.student_id = glob.escape(traits.pop("student")) if "student" in traits else "*"
     config.Exporter.optimistic_validation = True  # nbconvert's: at the end, not after each of twenty steps
     app = converter(coursedir=course, config=config)
     app.force = True
