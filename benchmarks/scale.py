@@ -111,7 +111,7 @@ def grade_under_fire(
     """Grade; kill a worker after every so many submissions, and half way the grader. Returns the kills."""
     process, killed, last, halved = start(root, folder, out, jobs), 0, 0, False
     while process.poll() is None:
-        time.sleep(chance.uniform(0.05, 0.5))  # so that it strikes at any moment of the next submissions
+        time.sleep(chance.uniform(0.02, 0.2))  # so that it strikes at any moment of the next submissions
         if not halved and recorded(out) >= students // 2:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -206,7 +206,7 @@ def test_an_interrupted_class_goes_on_where_it_stopped(plugin, tmp_path):
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(kill)
-        _, printed = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=600)
         if kill == signal.SIGINT:
             assert process.returncode == 130 and "the same command goes on from there" in printed
             assert "Traceback" not in printed

@@ -120,7 +120,7 @@ def test_a_file_of_the_cache_folder_is_there_to_read_and_no_other(tmp_path):
         (tmp_path / name).write_text("weights")
         (tmp_path / name).chmod(0o666)
     place = Place(cached=(str(tmp_path / "given.npz"),))
-    code, printed = run([sys.executable, "-c", LOOK], SMALL, place, 20)
+    code, printed = run([sys.executable, "-c", LOOK], SMALL, place, 300)
     assert (code, printed) == (0, "['given.npz'] weights\nread-only\n")
     assert (tmp_path / "given.npz").read_text() == "weights"
 
@@ -135,20 +135,20 @@ def test_copies_of_a_killed_grader_are_swept(tmp_path, monkeypatch):
 
 
 def test_the_masked_module_says_why_it_is_not_there():
-    code, printed = run([sys.executable, "-c", "import mg9.pretrained.cgcnn"], SMALL, doctor.MASK, 30)
+    code, printed = run([sys.executable, "-c", "import mg9.pretrained.cgcnn"], SMALL, doctor.MASK, 300)
     assert code == 1 and "mg9.pretrained is not there while the work is graded" in printed
 
 
 def test_variables_are_an_allow_list(monkeypatch):
     monkeypatch.setenv("A_TOKEN", "secret")
     program = "import os; print(sorted(os.environ))"
-    _, printed = run([sys.executable, "-c", program], SMALL, Place(variables=(("MG9_BUDGET", "tiny"),)), 30)
+    _, printed = run([sys.executable, "-c", program], SMALL, Place(variables=(("MG9_BUDGET", "tiny"),)), 300)
     assert "A_TOKEN" not in printed and "MG9_BUDGET" in printed and "LD_LIBRARY_PATH" not in printed
 
 
 def test_out_of_memory_is_told_as_such():
     sandbox = Sandbox([sys.executable, "-c", "b'x' * 10**9"], replace(SMALL, memory_mb=200), Place())
-    sandbox.process.wait(60)
+    sandbox.process.wait(300)
     why = sandbox.end()
     sandbox.kill()
     assert "more memory than it may use" in why or not sandbox.group
@@ -163,7 +163,7 @@ def test_groups_are_removed():
     while str(process.pid) not in (group.folders[0] / "cgroup.procs").read_text():
         assert process.poll() is None
     group.remove()
-    assert process.wait(10) == -9 and not any(folder.exists() for folder in group.folders)
+    assert process.wait(300) == -9 and not any(folder.exists() for folder in group.folders)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has one user")

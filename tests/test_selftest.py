@@ -14,8 +14,11 @@ from course.grader.cached import paths_of
 from course.grader.cli import main
 from course.grader.form import FormError, assignments
 from course.grader.terms import Terms
+from course.selftest.attacks import Outcome
+from course.selftest.command import HEAD, line
+from course.selftest.corpus import read_corpus
 from course.selftest.slices import Slices, names
-from course.selftest.suite import MUTANTS, REWRITES, mutants_notebook, read_suite, run_suite
+from course.selftest.suite import MUTANTS, REWRITES, Table, mutants_notebook, read_suite, run_suite
 from mg9.data.cache import FetchError
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +113,23 @@ def test_a_description_that_does_not_fit_is_refused_in_words(root, tmp_path):
 
 def test_an_assignment_without_a_selftest_is_not_fit_for_release(root, capsys):
     assert main(["--root", str(root), "selftest", "target"]) == 1
-    assert "write course/selftest/target.toml" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "write course/selftest/target.toml" in printed and "| target | - |" in printed
+
+
+def test_the_summary_has_a_line_for_each_assignment():
+    counts = {"reference": (1, 1), "rewrites": (3, 3), "untouched": (1, 1), "mutants": (11, 12)}
+    attacks = read_corpus(ROOT / "tests" / "attacks")[:3]
+    outcome = Outcome(attacks, undeserved=2.5, faults={attacks[0].name: ["gained"], "": ["changed"]})
+    rows = [line("waves", Table("waves", counts), outcome), line("target", None, Outcome(attacks, lost=1))]
+    rows += [line("new"), line("quiet", Table("quiet", counts), Outcome([]))]
+    assert rows == [
+        "| waves | 1/1 | 3/3 | 1/1 | 11/12 | 2/3 | 2.5 | 0 | 0 |",
+        "| target | - | - | - | - | 3/3 | 0 | 1 | 0 |",
+        "| new | - | - | - | - | - | - | - | - |",
+        "| quiet | 1/1 | 3/3 | 1/1 | 11/12 | - | - | - | - |",
+    ]
+    assert {row.count("|") for row in [*rows, *HEAD.splitlines()]} == {10}
 
 
 def test_a_mutant_runs_what_its_checks_need_and_nothing_else():

@@ -29,7 +29,7 @@ def doctor() -> int:
     """Try everything and print a line each; returns 0 if all of it holds, else 1."""
     try:
         refuse_without_tools()
-        code, printed = run(["true"], SMALL, Place(), 30)
+        code, printed = run(["true"], SMALL, Place(), 120)
     except NoSandbox as error:
         print(error)
         return 1
@@ -68,7 +68,7 @@ def held(probe: Probe, place: Place = MASK) -> str:
         told = {"PORT": server.getsockname()[1], "PACKAGE": str(PACKAGE)}
         told["SECRETS"] = [str(path) for path in (canary, *course, *home)]
         head = "import os, sys\n" + "".join(f"{name} = {value!r}\n" for name, value in told.items())
-        code, printed = run([sys.executable, "-c", head + probe.program], probe.limits, place, 60)
+        code, printed = run([sys.executable, "-c", head + probe.program], probe.limits, place, 300)
     if "HOLDS" in printed or (probe.killed and code not in (0, 1, None)):
         return ""
     return f"exit code {code}: {printed.strip()[-300:] or 'nothing printed'}"
@@ -82,9 +82,12 @@ time.sleep(300)
 
 
 def ends_with_all() -> str:
-    """Whether something of a sandbox is left when its time is over."""
+    """Whether something of a sandbox is left when it was ended, once its daemon runs."""
     word = f"mg9-doctor-{secrets.token_hex(8)}"
-    code, _ = run([sys.executable, "-c", DAEMON, word], SMALL, Place(), 2)
+    sandbox = Sandbox([sys.executable, "-c", DAEMON, word], SMALL, Place())
+    _await_daemon(word)
+    code = sandbox.process.poll()
+    sandbox.kill()
     return _left(word) or ("" if code is None else f"it ended by itself with exit code {code}")
 
 
@@ -93,13 +96,10 @@ def ends_with_us() -> str:
     word = f"mg9-doctor-{secrets.token_hex(8)}"
     start = (
         "import sys, time; from course.grader.doctor import *\n"
-        f"s = Sandbox([sys.executable, '-c', DAEMON, {word!r}], SMALL, Place()); time.sleep(60)"
+        f"s = Sandbox([sys.executable, '-c', DAEMON, {word!r}], SMALL, Place()); time.sleep(300)"
     )
     grader = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.DEVNULL)
-    for _ in range(600):
-        time.sleep(0.05)
-        if any(command[-1:] == [f"sleep 300 # {word}"] for command in _commands().values()):
-            break
+    _await_daemon(word)
     grader.send_signal(signal.SIGKILL)
     grader.wait()
     return _left(word)
@@ -126,9 +126,19 @@ def ends_while_it_starts(moments: int = 24) -> str:
     return _left(word)
 
 
+def _await_daemon(word: str) -> None:
+    """Return when the daemon that has `word` in its command runs, or after two minutes."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if any(command[-1:] == [f"sleep 300 # {word}"] for command in _commands().values()):
+            return
+        time.sleep(0.05)
+
+
 def _left(word: str) -> str:
-    """A process that has `word` in its command, "" if there is none; waits a little for it to go."""
-    for _ in range(60):
+    """A process that has `word` in its command, "" if there is none; waits for it to go: a busy machine takes
+    its time."""
+    for _ in range(200):
         left = [number for number, command in _commands().items() if any(word in part for part in command)]
         if not left:
             return ""

@@ -194,7 +194,7 @@ def refuse_without_tools() -> None:
 
 def refuse_without_sandbox() -> None:
     """Raises `NoSandbox` if a sandbox cannot be made here."""
-    code, printed = run(["true"], Limits(), Place(), 20)
+    code, printed = run(["true"], Limits(), Place(), 120)
     if code != 0:
         reason = printed.strip().splitlines()[-1:] or [f"exit code {code}"]
         raise NoSandbox(

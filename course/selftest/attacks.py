@@ -50,9 +50,13 @@ class Outcome:
         """Enter something that is not as it should be."""
         self.faults.setdefault(attack, []).append(what)
 
+    @property
+    def refused(self) -> int:
+        """How many attacks have gained nothing and cost nothing."""
+        return len(self.attacks) - len(self.faults.keys() - {""})
+
     def __str__(self) -> str:
-        refused = len(self.attacks) - len(self.faults.keys() - {""})
-        head = f"attacks refused {refused}/{len(self.attacks)}  undeserved points {self.undeserved:g}  "
+        head = f"attacks refused {self.refused}/{len(self.attacks)}  undeserved points {self.undeserved:g}  "
         head += f"points lost {self.lost:g}  classes aborted {int(self.aborted)}  {self.seconds:.0f} s"
         lines = [f"  - {name or 'the class'}: {what}" for name, all_ in self.faults.items() for what in all_]
         return "\n".join([head, *lines])

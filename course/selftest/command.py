@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .attacks import Outcome
+    from .suite import Table
 
 EXAMPLES = """examples:
   mg9-course selftest              every assignment, then the attack corpus
   mg9-course selftest cgcnn        one assignment, and the attacks on it
   mg9-course selftest --attacks    the attack corpus alone
 """
+
+COLUMNS = ["assignment", "reference accepted", "rewrites accepted", "untouched refused", "mutants killed"]
+COLUMNS += ["attacks refused", "undeserved points", "points lost", "classes aborted"]
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -37,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from .corpus import TARGET
     from .suite import read_suite, run_suite
 
-    fit = True
+    fit, lines = True, []
     names = [options.assignment] if options.assignment else assignments(options.root)
     for name in [] if options.attacks else names:
         try:
@@ -45,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         except FormError as error:
             print(f"{name}: {error}")
             fit = False
+            lines.append(line(name))
             continue
         # Generous limits: a slow machine is no reason to call right code wrong.
         terms = Terms(seed=options.seed, cell_seconds=900, total_seconds=3600)
@@ -52,9 +62,22 @@ def run(options: argparse.Namespace) -> int:
         attacks = run_attacks(assignment=name, jobs=options.jobs, seed=options.seed)
         print(f"{table}\n{'':12} {attacks}" if attacks.attacks else table, flush=True)
         fit &= not table.faults and not attacks.faults
+        lines.append(line(name, table, attacks))
     if options.attacks or not options.assignment:
         corpus = run_attacks(jobs=options.jobs, seed=options.seed)
         print(f"{TARGET:12} {corpus}")
         fit &= not corpus.faults
+        lines.append(line(TARGET, None, corpus))
+    print("\n".join(["", HEAD, *lines, ""]))
     print("the grader is fit for release" if fit else "the grader is NOT fit for release")
     return 0 if fit else 1
+
+
+def line(name: str, table: Table | None = None, attacks: Outcome | None = None) -> str:
+    """One assignment in the summary; a dash stands for what it has none of."""
+    kinds = ("reference", "rewrites", "untouched", "mutants")
+    cells = ["{}/{}".format(*table.counts[kind]) if table else "-" for kind in kinds]
+    if attacks and attacks.attacks:
+        cells += [f"{attacks.refused}/{len(attacks.attacks)}", f"{attacks.undeserved:g}", f"{attacks.lost:g}"]
+        cells.append(str(int(attacks.aborted)))
+    return f"| {' | '.join([name, *cells, *['-'] * (8 - len(cells))])} |"
