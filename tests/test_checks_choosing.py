@@ -10,7 +10,7 @@ import pytest
 from across import Across, Handle
 from checking import code_cells, described, graded, mutated, names_with, outcomes
 
-import course.hidden.choosing
+from course.hidden import choosing as hidden
 from mg9 import groups, h_choose
 from mg9.checks import REGISTRY, CheckFailed, Local, board, check, choosing, find
 from mg9.checks.choosing import Problem
@@ -76,6 +76,7 @@ def test_something_else_altogether_is_a_failed_check(name, thing):
         check(name, *[thing] * len(GRADED[name]))
 
 
+SCENARIOS = choosing.SCENARIOS | hidden.SCENARIOS
 FUNCTIONS = sorted(set(GRADED) - {"choosing.scenarios", "hidden.choosing.scenarios", "choosing.splits"})
 
 
@@ -90,14 +91,14 @@ def test_a_function_that_always_says_the_same_fails(name, value):
 def test_one_kind_for_every_scenario_fails(kind):
     for name in ("choosing.scenarios", "hidden.choosing.scenarios"):
         with pytest.raises(CheckFailed):
-            check(name, dict.fromkeys(choosing.SCENARIOS, kind))
+            check(name, dict.fromkeys(choosing.LETTERS, kind))
 
 
 # What the checks rest on
 
 
 def test_every_scenario_has_an_answer_and_most_kinds_are_one():
-    right = {letter: choosing.allowed(problem) for letter, problem in choosing.SCENARIOS.items()}
+    right = {letter: choosing.allowed(problem) for letter, problem in SCENARIOS.items()}
     assert right == {
         "A": {"descriptors"},
         "B": {"equivariant network"},
@@ -126,9 +127,9 @@ def test_what_is_allowed_is_what_the_deck_recommends():
 
 
 def test_every_wrong_choice_is_told_why_and_never_what_is_right():
-    problems = list(choosing.SCENARIOS.values())
+    problems = list(SCENARIOS.values())
     rng = np.random.default_rng(0)
-    for target in course.hidden.choosing.TARGETS:
+    for target in hidden.TARGETS:
         for checkpoint in (True, False):
             sizes = [0, *(int(10**x) for x in rng.uniform(0, 8, size=12))]
             problems += [Problem(n, target, False, "any", checkpoint) for n in sizes]
@@ -154,7 +155,7 @@ def test_the_effective_size_is_the_package_s_where_a_group_errs_as_one(reference
 def test_the_leaderboard_of_the_check_has_each_kind_of_claim():
     assert set(board.truth(board.BOARD).values()) == {"holds", "falls", "open"}
     for seed in range(20):
-        drawn = course.hidden.choosing.random_board(np.random.default_rng(seed))
+        drawn = hidden.random_board(np.random.default_rng(seed))
         board.holds_claims(Local(), board.truth, drawn)
 
 
