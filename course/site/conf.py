@@ -1,14 +1,11 @@
 """Sphinx's settings: Markdown and notebooks by MyST-NB with the outputs that are stored, never run."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # for mathml
 
 project = "Materials Genomics Unit 9"
 author = "Materials Genomics Unit 9 authors"
 html_title = project
-extensions = ["myst_nb", "mathml"]
+extensions = ["myst_nb", "course.site.mathml"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_static_path = [str(Path(__file__).with_name("style.css"))]
