@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+from tqdm import tqdm
 
 from course import blind
 
@@ -35,7 +36,8 @@ CODE = (  # what only instructors have
 def leaks(folder: Path, root: Path) -> list[str]:
     """A line for each thing of `root` that a file of `folder` holds and should not: "file: what"."""
     known, labels, found = secrets(root), _labels(), []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for file in tqdm(files, desc="leaks", unit="file", leave=False, disable=None):
         name = file.relative_to(folder).as_posix()
         if file.suffix == ".npz":
             found += [f"{name}: {what}" for what in _labels_in(file, labels)]

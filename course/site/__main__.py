@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from course.site.pages import write
 
@@ -27,20 +29,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="default: build/site")
     out = parser.parse_args(arguments).out.absolute()
-    warnings = build(out)
+    warnings = build(out, status=sys.stderr)
     print("\n".join(warnings) or f"{out / 'index.html'}: {len(list(out.rglob('*.html')))} pages")
     return int(bool(warnings))
 
 
-def build(out: Path) -> list[str]:
-    """The site in the folder `out`, its sources and Sphinx's cache beside it; Sphinx's warnings."""
+def build(out: Path, status: TextIO | None = None) -> list[str]:
+    """The site in the folder `out`, its sources and Sphinx's cache beside it; Sphinx's warnings. How far
+    it is goes to `status`."""
     from sphinx.application import Sphinx
 
     beside = out.with_name(f"{out.name}-source")
     write(ROOT, beside)
     said = io.StringIO()
     cache = out.with_name(f"{out.name}-cache")
-    app = Sphinx(beside, Path(__file__).parent, out, cache, "html", status=None, warning=said)
+    app = Sphinx(beside, Path(__file__).parent, out, cache, "html", status=status, warning=said)
     app.build(force_all=True)
     return [line for line in said.getvalue().splitlines() if line.strip()]
 

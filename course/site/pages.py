@@ -42,11 +42,12 @@ def write(root: Path, source: Path) -> None:
     for folder in ("lectures", "exercises", "api", "course"):
         (source / folder).mkdir(parents=True)
     shutil.copytree(root / "course" / "figures", source / "course" / "figures")
-    for file in sorted(root.glob("lectures/*.ipynb")):
-        nbformat.write(lecture(nbformat.read(file, as_version=4)), source / "lectures" / file.name)
-    for file in sorted(root.glob("exercises/*/*.ipynb")):
-        shutil.copy(file, source / "exercises" / file.name)
-    shutil.copy(root / "start.ipynb", source)
+    notebooks = {file: source / "lectures" / file.name for file in root.glob("lectures/*.ipynb")}
+    notebooks |= {file: source / "exercises" / file.name for file in root.glob("exercises/*/*.ipynb")}
+    for file, copy in (notebooks | {root / "start.ipynb": source / "start.ipynb"}).items():
+        notebook = nbformat.read(file, as_version=4)
+        notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+        nbformat.write(lecture(notebook) if "lectures" in copy.parts else notebook, copy)
     shutil.copy(root / "course" / "notation.md", source)
     (source / "syllabus.md").write_text(syllabus(), encoding="utf-8")
     modules = reference.modules(root / "mg9")
