@@ -11,13 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from course.hub.__main__ import why_not
 
-PATIENCE = 240  # seconds for one condition: other programs may be running
+PATIENCE = int(
+    os.environ.get("MG9_PATIENCE", 240)
+)  # seconds for one condition: other programs may be running
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
 FLAGS += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -102,7 +105,7 @@ class Person:
         """Open a notebook that exists."""
         self.page.goto(self.address(f"lab/tree/{path}"))
         self.page.wait_for_selector(".jp-NotebookPanel:visible .jp-Cell")
-        self.page.wait_for_selector('.jp-NotebookPanel:visible [data-status="idle"]')
+        self.page.wait_for_selector('#jp-main-statusbar :text("| Idle")')
         return Notebook(self, path)
 
     def shell(self, command: str) -> str:
@@ -120,11 +123,13 @@ class Person:
         assert "exit code 0 ." in printed, printed
         return printed
 
-    def wait(self, condition, what: str) -> None:
-        """Wait until something that the page reports is so."""
-        end = time.monotonic() + PATIENCE
+    def wait(self, condition, what: str, patience: float = PATIENCE) -> None:
+        """Wait until something that the page reports is so. Raises `TimeoutError`."""
+        end = time.monotonic() + patience
         while not condition():
-            assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+            if time.monotonic() > end:
+                self.page.screenshot(path=self.hub.log.with_name("late.png"))
+                raise TimeoutError(f"waited {patience} s for {what}; see {self.hub.log.parent}")
             self.page.wait_for_timeout(100)  # in which the page's events arrive
 
 
@@ -141,7 +146,11 @@ class Notebook:
         self.panel = self.page.locator(".jp-NotebookPanel:visible")
         self.cells = person.read(path)["cells"]
         names = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in self.cells]
+        code = [number for number, cell in enumerate(self.cells) if cell["cell_type"] == "code"]
         self.place = {name: number for number, name in enumerate(names) if name}
+        self.last = "the last cell with code"
+        self.first = "the first cell with code"
+        self.place |= {self.first: code[0], self.last: code[-1]}
 
     def cell(self, number: int):
         """The cell, brought into view."""
@@ -169,6 +178,20 @@ class Notebook:
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(text)
 
+    def run_all(self) -> None:
+        """Restart the kernel and run all cells; returns when the last one has run.
+
+        A kernel to which the page is only just connected may lose what it is sent: then once more.
+        """
+        done, end = "Restart Kernel and Run All Cells", time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            self.person.menu("Kernel", done)
+            self.page.click(".jp-Dialog .jp-mod-accept")
+            with suppress(TimeoutError):
+                self.person.wait(lambda: self.prompt(self.first).strip("[]: "), "the first cell", 20)
+                return self.person.wait(lambda: self.number(self.last) is not None, "the last cell")
+        raise TimeoutError("no cell runs")
+
     def run(self, name: str) -> str:
         """Run a cell and return what it prints."""
         cell = self.cell(self.place[name])
@@ -180,10 +203,13 @@ class Notebook:
 
     def number(self, name: str) -> int | None:
         """How many cells had run when this one had; None while it waits or runs."""
-        text = self.cell(self.place[name]).locator(".jp-InputPrompt").first.inner_text()
-        found = re.search(r"\[(\d+)\]", text)
+        found = re.search(r"\[(\d+)\]", self.prompt(name))
         return int(found[1]) if found else None
+
+    def prompt(self, name: str) -> str:
+        """What stands beside a cell: "[ ]:" if it has not run, "[*]:" while it runs or waits, "[3]:"."""
+        return self.cell(self.place[name]).locator(".jp-InputPrompt").first.text_content()
 
     def printed(self, name: str) -> str:
         """The output of a cell."""
-        return "\n".join(self.cell(self.place[name]).locator(".jp-OutputArea-output").all_inner_texts())
+        return "\n".join(self.cell(self.place[name]).locator(".jp-OutputArea-output").all_text_contents())

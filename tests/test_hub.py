@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
+import nbformat
 import pytest
 from browser import CHROMIUM, FLAGS, Hub, Person, needs_hub
 
+from course.demo.classroom import answers_of
+
 AMIRA, BRUNO, INES = "mg9-amira", "mg9-bruno", "mg9-ines"  # two students and an instructor
+# Exercise 1 trains, and would do so three times here: run, validated, graded.
+ASSIGNMENT = "angles"
+ROOT = Path(__file__).parents[1]
+SOLUTION = answers_of(nbformat.read(ROOT / "solutions" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", as_version=4))
+SOLUTION["written-answer"] = "Minus dE/dr: where the energy falls, the atom is pushed."
+BACKWARDS = """def line_graph(edge_index):
+    j, i = edge_index
+    return torch.nonzero(j[:, None] == i[None, :]).T"""
+COMMENT = "And which sign has the stress?"
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +57,106 @@ def test_a_student_logs_in_and_has_no_extensions_of_instructors(people):
     assert amira.page.locator(".lm-Menu-itemLabel:visible").all_inner_texts() == ["Assignment List"]
     amira.page.keyboard.press("Escape")
     assert amira.ask("formgrader")[0] == 404
+
+
+@needs_hub
+def test_an_assignment_goes_from_the_list_to_the_feedback(people):
+    """The whole way of an assignment, by one student and the instructor."""
+    amira = people(AMIRA)
+    works_on(amira)
+    hands_in(amira)
+    ines = people(INES)
+    grades(ines)
+    marks_by_hand(ines)
+    reads_the_feedback(amira)
+
+
+def works_on(student: Person) -> None:
+    """Fetch, run, break, solve, validate."""
+    page = student.page
+    student.menu("Nbgrader", "Assignment List")
+    row = page.locator("#released_assignments_list .list_item", has_text=ASSIGNMENT)
+    row.get_by_text("Fetch", exact=True).click()
+    fetched = page.locator("#fetched_assignments_list .list_item", has_text=ASSIGNMENT).first
+    fetched.wait_for()
+    picture(page, "assignments")
+
+    notebook = student.open(f"{ASSIGNMENT}/{ASSIGNMENT}.ipynb")
+    notebook.run(notebook.first)
+    notebook.run("lines")
+    assert "NotImplementedError" in notebook.run("lines-check")
+    notebook.write("lines", BACKWARDS)
+    notebook.run("lines")
+    says = notebook.run("lines-check")
+    assert "angles.lines" in says and "slide 28" in says, says
+    assert "CheckFailed" not in says and "Traceback" not in says, says
+    picture(page, "failing_check")
+
+    for name, text in SOLUTION.items():
+        notebook.write(name, text)
+    notebook.run_all()
+    assert "passed" in notebook.printed("lines-check")
+    picture(page, "passing_check")
+    page.click(".validate-button")
+    dialog = page.locator(".jp-Dialog")
+    dialog.wait_for()
+    assert "Success! Your notebook passes all the tests." in dialog.inner_text()
+    page.click(".jp-Dialog .jp-mod-accept")
+
+
+def hands_in(student: Person) -> None:
+    """Submit from the assignment list."""
+    page = student.page
+    student.menu("Nbgrader", "Assignment List")
+    row = page.locator("#fetched_assignments_list .list_item", has_text=ASSIGNMENT).first
+    row.get_by_text("Submit", exact=True).click()
+    page.locator("#submitted_assignments_list .list_item", has_text=ASSIGNMENT).first.wait_for()
+
+
+def grades(instructor: Person) -> None:
+    """Collect and autograde, in a terminal."""
+    says = instructor.shell(f"cd unit9 && mg9-course collect {ASSIGNMENT}")
+    assert f"{AMIRA}: collected" in says
+    says = instructor.shell(f"cd unit9 && mg9-course grade submitted --assignment {ASSIGNMENT}")
+    assert re.search(rf"{AMIRA} +20/20 +6 to mark +ok", says), says
+    picture(instructor.page, "grading")
+
+
+def marks_by_hand(instructor: Person) -> None:
+    """Mark the written answer in formgrader, then write and return the pages."""
+    page = instructor.context.new_page()
+    page.goto(instructor.address(f"formgrader?path=unit9/gradebook/{ASSIGNMENT}"))
+    page.get_by_text("Manual Grading", exact=True).click()
+    page.get_by_role("link", name=ASSIGNMENT).click()
+    page.get_by_role("link", name=ASSIGNMENT).click()
+    page.get_by_role("link", name="Submission #1").click()
+    score = page.locator("input#written-answer.score")
+    score.fill("5")
+    score.press("Tab")
+    comment = page.locator("#written-answer-comment")
+    comment.fill(COMMENT)
+    comment.press("Tab")
+    picture(page, "formgrader")
+    page.close()
+    folder = f"gradebook/{ASSIGNMENT}"
+    says = instructor.shell(f"cd unit9 && mg9-course feedback {folder} && mg9-course return {folder}")
+    assert f"returned to 1 students: {AMIRA}" in says
+
+
+def reads_the_feedback(student: Person) -> None:
+    """Fetch the page and open it."""
+    page = student.page
+    row = page.locator("#submitted_assignments_list .list_item", has_text=ASSIGNMENT).first
+    row.get_by_text("Fetch Feedback").click()
+    page.get_by_text("(view feedback)").click()
+    file = page.locator(f'.jp-DirListing-item:has-text("{ASSIGNMENT}.html")')
+    file.dblclick()
+    inside = page.frame_locator("iframe.jp-HTMLViewer, .jp-HTMLViewer iframe")
+    inside.get_by_text(COMMENT).wait_for()
+    picture(page, "feedback")
+
+
+def picture(page, name: str) -> None:
+    """Keep a picture of the screen for the README, if MG9_SCREENS names a folder."""
+    if folder := os.environ.get("MG9_SCREENS"):
+        page.screenshot(path=Path(folder, f"{name}.png"))
