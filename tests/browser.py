@@ -80,7 +80,8 @@ class Person:
         first, *others = names
         self.page.click(f'.lm-MenuBar-itemLabel:text-is("{first}")')
         for name in others:
-            self.page.click(f'.lm-Menu-itemLabel:text("{name}")')
+            begins = re.compile(f"^{re.escape(name)}")  # "Shut Down Terminal" is another item
+            self.page.locator(".lm-Menu-itemLabel:visible", has_text=begins).first.click()
 
     def ask(self, path: str, method: str = "GET", body: object = None) -> tuple[int, object]:
         """(status, answer) of this person's server, asked from the page."""
@@ -111,17 +112,35 @@ class Person:
     def shell(self, command: str) -> str:
         """What a command prints that is typed into a new terminal. Fails if its exit code is not 0."""
         frames: list[str] = []
-        with self.page.expect_websocket(lambda socket: "terminals/websocket" in socket.url) as found:
-            self.menu("File", "New", "Terminal")
-        found.value.on("framereceived", lambda payload: frames.append(_stdout(payload)))
+
+        def listen(socket) -> None:
+            if "terminals/websocket" in socket.url:
+                socket.on("framereceived", lambda payload: frames.append(_stdout(payload)))
+
+        self.page.on("websocket", listen)
+        self.menu("File", "New", "Terminal")
         self.wait(lambda: "$" in "".join(frames), "a prompt")
         self.page.locator(".jp-Terminal:visible").last.click()
         self.page.keyboard.insert_text(f'{command}; echo "exit code $? ."')
         self.page.keyboard.press("Enter")
         self.wait(lambda: re.search(r"exit code \d+ \.", "".join(frames)), command)
         printed = "".join(frames)
+        self.page.remove_listener("websocket", listen)
         assert "exit code 0 ." in printed, printed
         return printed
+
+    def kernel(self, code: str) -> list[str]:
+        """The lines that code prints in a kernel, in a notebook of its own."""
+        cell = {"cell_type": "code", "source": code, "metadata": {"nbgrader": {"grade_id": "probe"}}}
+        cell |= {"outputs": [], "execution_count": None, "id": "probe"}
+        kind = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        content = {"cells": [cell], "metadata": kind, "nbformat": 4, "nbformat_minor": 5}
+        body = {"type": "notebook", "format": "json", "content": content}
+        status, answer = self.ask("api/contents/probe.ipynb", "PUT", body)
+        assert status == 201, answer
+        notebook = self.open("probe.ipynb")
+        notebook.run_all()
+        return notebook.printed("probe").strip().splitlines()
 
     def wait(self, condition, what: str, patience: float = PATIENCE) -> None:
         """Wait until something that the page reports is so. Raises `TimeoutError`."""

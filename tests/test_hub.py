@@ -21,6 +21,20 @@ SOLUTION["written-answer"] = "Minus dE/dr: where the energy falls, the atom is p
 BACKWARDS = """def line_graph(edge_index):
     j, i = edge_index
     return torch.nonzero(j[:, None] == i[None, :]).T"""
+INES_HOME, INBOUND = f"/home/{INES}/unit9", "/srv/mg9/exchange/mg9/inbound"
+FORBIDDEN = [
+    f"/home/{AMIRA}/{ASSIGNMENT}/{ASSIGNMENT}.ipynb",
+    f"{INES_HOME}/gradebook/{ASSIGNMENT}/gradebook.db",
+    f"{INES_HOME}/solutions/{ASSIGNMENT}/{ASSIGNMENT}.ipynb",
+    f"{INES_HOME}/course/hidden/cgcnn.py",
+    f"{INES_HOME}/course/blind/formation_energy.csv",
+    "/srv/mg9/hub/hub.sqlite",
+    "/srv/mg9/hub/course/solutions/cgcnn/cgcnn.ipynb",
+    f"{ROOT}/course/hidden/cgcnn.py",
+    "/etc/shadow",
+]
+TOLD = (FORBIDDEN, [f"/home/{AMIRA}", INES_HOME, INBOUND, "/srv/mg9/exchange/mg9/feedback"], INES)
+PROBE = f"TOLD = {TOLD!r}\n" + Path(__file__).with_name("hub_probe.py").read_text()
 COMMENT = "And which sign has the stress?"
 
 
@@ -69,6 +83,34 @@ def test_an_assignment_goes_from_the_list_to_the_feedback(people):
     grades(ines)
     marks_by_hand(ines)
     reads_the_feedback(amira)
+
+
+@needs_hub
+def test_a_student_reaches_nothing_that_is_not_his(people):
+    """By kernel, terminal, file browser and address; after the way above, which leaves what to look for."""
+    amira, bruno, ines = people(AMIRA), people(BRUNO), people(INES)
+    (work,) = ines.shell(f"ls -d {INBOUND}/*+*").split("exit code")[0].split()[-1:]
+    assert work.startswith(f"{INBOUND}/{AMIRA}+{ASSIGNMENT}+")
+    for path in (f"{INES_HOME}/gradebook/{ASSIGNMENT}/gradebook.db", f"{INES_HOME}/course/hidden/cgcnn.py"):
+        ines.shell(f"test -r {path}")  # what is refused below is there
+
+    told = bruno.kernel(PROBE)
+    assert [line for line in told if line.startswith("REACHED")] == []
+    assert len([line for line in told if line.startswith("refused")]) == len(told) >= 20, told
+
+    says = bruno.shell("; ".join(f"cat {path} && echo REACHED" for path in FORBIDDEN) + "; true")
+    assert len(re.findall("Permission denied|No such file", says)) == len(FORBIDDEN), says
+    assert says.count("REACHED") == len(FORBIDDEN), "of the typed line alone"
+
+    bruno.shell(" && ".join(f"ln -s {path} seen{number}" for number, path in enumerate(FORBIDDEN)))
+    for number in range(len(FORBIDDEN)):
+        assert bruno.ask(f"api/contents/seen{number}?content=1")[0] in (400, 403, 404, 500), FORBIDDEN[number]
+    for address in (f"../{AMIRA}/api/contents", f"../{INES}/formgrader", "formgrader"):
+        assert bruno.ask(address)[0] in (403, 404), address
+    assert bruno.ask("../../hub/admin")[0] == 403
+    assert bruno.ask(f"../../hub/api/users/{AMIRA}")[0] in (403, 404)
+    assert bruno.ask("../../hub/api/users")[0] == 403
+    assert amira.read(f"{ASSIGNMENT}/{ASSIGNMENT}.ipynb")["cells"]
 
 
 def works_on(student: Person) -> None:
