@@ -173,8 +173,8 @@ def marks_by_hand(instructor: Person) -> None:
     page.get_by_role("link", name=ASSIGNMENT).click()
     page.get_by_role("link", name="Submission #1").click()
     # The page fetches the marks after it is there; what is typed before that is lost.
-    page.wait_for_function("document.querySelector('input#lines-check.score')?.value == 2")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("document.querySelector('input#lines-check.score')?.placeholder == 2")
+    page.wait_for_function(f"document.querySelector('{COMMENT_IN}')?.placeholder")
     for place, kind, text in (("input#written-answer.score", "grade", "5"), (COMMENT_IN, "comment", COMMENT)):
         saved = re.compile(f"formgrader/api/{kind}/")
         with page.expect_response(lambda answer, saved=saved: saved.search(answer.url)) as answer:
