@@ -72,6 +72,21 @@ print(all(registered(name) == about for name, about in told.items()), len(told))
     assert re.fullmatch(r"False\nTrue 1\d\d\n", done.stdout), done.stdout
 
 
+def test_the_writer_imports_nbgrader_while_the_server_of_the_workers_imports_torch():
+    """Before it asks for the first worker, which it gets when torch is there."""
+    program = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from course.grader import commands
+commands._read = lambda options: (SimpleNamespace(submissions=[]), Path("nowhere"), None)
+prepare = lambda *_: sys.exit(f"nbgrader {'nbgrader' in sys.modules}")
+commands._record(SimpleNamespace(again=True), None, prepare)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "nbgrader True\n")
+
+
 def test_a_check_whose_registration_does_not_say_it_all_is_imported(tmp_path):
     file = tmp_path / "some.py"
     file.write_text("""

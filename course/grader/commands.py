@@ -59,11 +59,12 @@ def _record(options: argparse.Namespace, run: Callable, prepare: Callable | None
     from .journal import Journal
 
     the_class, out, terms = _read(options)
+    # Before the first worker, which waits for the server's import of torch, as whoever starts it does.
+    from .grading import grade_class
+
     if prepare:
         known = set() if options.again else {line["sha256"] for line in Journal(out).lines()}
         prepare([one for one in the_class.submissions if one.sha256 not in known], terms)
-    from .grading import grade_class  # here, so that kernels start while nbgrader is imported
-
     return int(grade_class(options.root, the_class, out, terms, run, again=options.again) > 0)
 
 
