@@ -12,7 +12,6 @@ and draws calibration.png beside it; a split that is there is not measured again
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots, splits
 from mg9.a_crystal import crystal_graph
 from mg9.d_cgcnn import ReleasedCGCNN
@@ -98,7 +98,7 @@ def summary(row: dict) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__.split("\n\n")[0], "calibration", "calibration --again")
     parser.add_argument("--again", action="store_true", help="forget what is measured already")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,7 +9,6 @@ Takes seconds. Writes course/figures/long_range.json and draws long_range.png be
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pymatgen.core import Lattice, Structure
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import plots
 
 FIGURE = Path(__file__).parents[1] / "course" / "figures" / "long_range.png"
@@ -48,7 +48,7 @@ def coulomb(r: float) -> tuple[float, float]:
 def main() -> None:
     from mg9.g_foundation import load
 
-    argparse.ArgumentParser(description=__doc__.split("\n\n")[0]).parse_args()
+    command_line(__doc__.split("\n\n")[0], "long_range").parse_args()
     torch.set_num_threads(1)
     energy, force = np.transpose([coulomb(r) for r in DISTANCES])
     record = {

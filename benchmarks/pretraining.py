@@ -18,7 +18,6 @@ each training and draws pretraining.png beside it; what is in it is not measured
 
 from __future__ import annotations
 
-import argparse
 import json
 from copy import deepcopy
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots
 from mg9.a_crystal import crystal_graph
 from mg9.a_graph import sum_over_crystals
@@ -209,7 +209,7 @@ def measured(task: Task, method: str, n: int, seed: int, held: dict) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__.split("\n\n")[0], "pretraining", "pretraining --seeds 1")
     parser.add_argument("--seeds", type=int, default=3, help="labels and starts (default 3)")
     parser.add_argument("--again", action="store_true", help="forget what is measured already")
     options = parser.parse_args()

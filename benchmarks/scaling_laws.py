@@ -8,7 +8,6 @@ nothing, takes a second. Writes course/figures/scaling_laws.json and draws scali
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from benchmarks import qm9_curve
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import plots
 
 FOLDER = Path(__file__).parents[1] / "course" / "figures"
@@ -83,7 +83,7 @@ def fitted(points: list[tuple[int, float]]) -> dict:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.split("\n\n")[0]).parse_args()
+    command_line(__doc__.split("\n\n")[0], "scaling_laws").parse_args()
     record = {"command": "python -m benchmarks.scaling_laws", "run with": machine(), "curves": {}}
     for title, (unit, points) in curves().items():
         row = record["curves"][title] = {"unit": unit, "points": points} | fitted(points)

@@ -15,7 +15,6 @@ not measured again.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.peers import machine
+from benchmarks.usage import command_line
 from mg9 import data, plots
 from mg9.a_crystal import radius_graph
 from mg9.a_graph import batch_graphs
@@ -171,7 +171,7 @@ def mended(name: str, n: int, seed: int) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__.split("\n\n")[0], "softening", "softening --seeds 3")
     parser.add_argument("--seeds", type=int, default=1, help="draws of frames (default 1)")
     parser.add_argument("--again", action="store_true", help="forget what is measured already")
     options = parser.parse_args()
