@@ -15,7 +15,7 @@ TORCH_FLAGS := --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 LINT := $(PY) -m ruff check . && $(PY) -m ruff format --check .
 LECTURES := $(wildcard lectures/*.ipynb)
 SOLUTIONS := $(wildcard solutions/*/*.ipynb)
-FIGURES := data_efficiency evaluation whole_shells pressure angles ceiling qm9_curve attention discovery calibration \
+FIGURES := data_efficiency leaderboard evaluation whole_shells pressure angles ceiling qm9_curve attention discovery calibration \
   long_range scaling_laws pretraining softening
 # A file stays in one process.
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -3,8 +3,8 @@
 
 Formation energies of the 1,526 crystals of at most eight atoms, by the splits of `benchmarks.evaluation`:
 random, and one family of compounds held out. Chalcogenides are that family, since training still has their
-elements in a few oxides and halides. With oxides held out training never shows O, and first weights decide;
-those that are no graph networks are measured there as well.
+elements in a few oxides and halides. With oxides held out training never shows O, and first weights decide:
+the three that cost nothing to fit show what that is like.
 
 Every network gets BUDGET seconds of processor time on one thread: the epochs that these pay for, by the
 cost of a step, which is measured for all networks in turns (a row's own training takes longer where other
@@ -12,8 +12,9 @@ programs run). Its learning rate is one of two, by the validation part of seed 0
 third of the epochs; the epoch is chosen on the validation part; nothing is chosen on a test part.
 Costs hold what a model reads of the crystals, too: features, graphs or vectors.
 
-Writes course/figures/leaderboard.json after each measurement and draws the figure beside it; what is there
-already is not measured again, so that it can be stopped and go on, also in several processes.
+Writes course/figures/leaderboard.json after each measurement, then draws the figure beside it and writes the
+table into the README. What is there already is not measured again, so that it can be stopped and go on, also
+in several processes.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import leaderboard_figure
-from benchmarks.contenders import COMPARED, CONTENDERS, FROZEN
-from benchmarks.leaderboard_rows import BUDGET, MOST_ATOMS, NETWORKS, Reader, measured, step_costs
+from benchmarks.contenders import COMPARED, CONTENDERS, FROZEN, MEAN
+from benchmarks.leaderboard_rows import BUDGET, MOST_ATOMS, Reader, measured, step_costs
 from benchmarks.peers import machine
 from benchmarks.usage import command_line
 
@@ -37,12 +38,18 @@ FILE = Path(__file__).parents[1] / "course" / "figures" / "leaderboard.json"
 COSTS = "step (s a crystal)"
 RATES, PILOT = (2e-3, 6e-3), 1 / 3
 RANDOM, HELD_OUT, UNSEEN = "random", "chalcogenide", "oxide"
-OTHERS = [name for name in CONTENDERS if name not in NETWORKS]
+CHEAP = (MEAN, "ridge", FROZEN)
 PLAN = [
-    *product(OTHERS, (RANDOM, HELD_OUT, UNSEEN), range(3)),
-    *product(NETWORKS, (RANDOM, HELD_OUT), (0,)),
-    *product(COMPARED, (RANDOM, HELD_OUT), (1, 2)),
+    *product(CHEAP, (RANDOM, HELD_OUT, UNSEEN), range(3)),
+    *product([name for name in CONTENDERS if name not in CHEAP], (RANDOM, HELD_OUT), (0,)),
+    *product(COMPARED, (RANDOM, HELD_OUT), (1,)),
 ]
+NOT_YET = {  # planned, and not in the file
+    ("M3GNet", RANDOM, 0),
+    ("M3GNet", HELD_OUT, 0),
+    ("CGCNN", HELD_OUT, 1),
+    ("Graphormer", HELD_OUT, 1),
+}
 
 
 def read() -> dict:
@@ -106,6 +113,8 @@ def main() -> None:
         for key in wanted:
             if time.perf_counter() - started > options.seconds:
                 break
+            if key not in missing(options.models):  # another process was faster
+                continue
             if CONTENDERS[key[0]].network:
                 prepare(reader, key[0])
                 record = read()
@@ -116,6 +125,7 @@ def main() -> None:
             store("rows", row)
             print(row, flush=True)
     leaderboard_figure.draw(read())
+    leaderboard_figure.write_readme(leaderboard_figure.table(read()))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""The figure of `benchmarks.leaderboard`: errors on both splits, and what a prediction costs."""
+"""Figure and table of `benchmarks.leaderboard`: errors on both splits, and what a prediction costs."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from mg9 import plots
 
-FIGURE = Path(__file__).parents[1] / "course" / "figures" / "leaderboard.png"
+ROOT = Path(__file__).parents[1]
+FIGURE, README = ROOT / "course" / "figures" / "leaderboard.png", ROOT / "README.md"
+BEGIN, END = "<!-- printed by python -m benchmarks.leaderboard -->", "<!-- end of the leaderboard -->"
 SPLITS = {
     "random": (plots.BLUE, "o", "random split"),
     "chalcogenide": (plots.VERMILLION, "D", "chalcogenides held out"),
@@ -24,6 +27,37 @@ def ranking(record: dict, split: str) -> list[str]:
     """The models that have a row there, the least mean error first."""
     models = {row["model"] for row in record["rows"] if row["split"] == split}
     return sorted(models, key=lambda model: np.mean(errors(record, model, split)))
+
+
+def table(record: dict) -> str:
+    """The leaderboard in Markdown, the least error on the random split first."""
+    lines = [
+        "| model | random split | chalcogenides held out | epochs | one prediction (ms) |",
+        "|" + " --- |" * 5,
+    ]
+    for model in ranking(record, "random"):
+        cells = [f"{model} *" if model in record["leakage"] else model]
+        for split in SPLITS:
+            seeds = errors(record, model, split)
+            spread = f" ± {np.ptp(seeds) / 2:.3f}" if len(seeds) > 1 else ""
+            cells.append(f"{np.mean(seeds):.3f}{spread}")
+        row = next(row for row in record["rows"] if row["model"] == model)
+        cost = min(errors(record, model, "random", "prediction (ms)"))
+        cells += [str(row.get("epochs", "")), f"{cost:.2g}" if cost < 100 else f"{cost:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """What stands in the README between the two marks."""
+    return README.read_text(encoding="utf-8").partition(f"{BEGIN}\n")[2].partition(f"\n{END}")[0].strip()
+
+
+def write_readme(text: str) -> None:
+    whole = README.read_text(encoding="utf-8")
+    marked = f"(?s){re.escape(BEGIN)}.*{re.escape(END)}"
+    new = re.sub(marked, lambda _: f"{BEGIN}\n\n{text}\n\n{END}", whole, count=1)
+    README.write_text(new, encoding="utf-8")
 
 
 def draw(record: dict) -> None:
@@ -47,7 +81,7 @@ def draw(record: dict) -> None:
     left.set_xticks(ticks := (0.1, 0.2, 0.4, 0.8), ticks)
     left.minorticks_off()
     left.grid(axis="x", linewidth=0.4)
-    left.legend(loc="lower right", fontsize=8)
+    left.legend(loc="upper right", fontsize=8)
     cost = [np.min(errors(record, model, "random", "prediction (ms)")) for model in models]
     right.barh(range(len(models)), cost, color=plots.SKY)
     right.set(xscale="log", xlabel="a prediction, from the structure on\n(ms of processor time)")
