@@ -149,11 +149,15 @@ def browser(site):
     server.shutdown()
 
 
-TOO_WIDE = """() => document.documentElement.scrollWidth > innerWidth
-    ? [...document.querySelectorAll("article *")]
-        .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
-        .slice(0, 3).map(e => e.outerHTML.slice(0, 80)).concat(document.documentElement.scrollWidth)
-    : []"""
+# What reaches beyond the screen and is in no box that scrolls, also where the page cuts it off.
+TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(e => {
+    if (e.getBoundingClientRect().right <= innerWidth + 1 || !e.checkVisibility()) return false
+    for (let box = e.parentElement; box; box = box.parentElement)
+        if (["auto", "scroll"].includes(getComputedStyle(box).overflowX) && box.tagName != "HTML")
+            return box.getBoundingClientRect().right > innerWidth + 1
+    return true
+}).slice(0, 3).map(e => e.outerHTML.slice(0, 80))
+    .concat(document.documentElement.scrollWidth > innerWidth ? ["the page itself"] : [])"""
 
 
 @needs_browser
@@ -170,7 +174,7 @@ def test_no_page_is_wider_than_a_phone_or_has_an_error(site, browser):
 @needs_browser
 def test_an_error_and_a_wide_page_are_noticed(site, browser):
     (site / "faulty.html").write_text(
-        '<meta name="viewport" content="width=device-width">'
+        '<meta name="viewport" content="width=device-width"><body style="overflow-x: hidden">'
         '<article><pre style="width: 900px">x</pre></article><script>nothing()</script><img src="no.png">'
     )
     browser.page.goto(f"{browser.address}/faulty.html")
