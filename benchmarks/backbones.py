@@ -143,7 +143,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.work:
         return print(json.dumps(work(given.work)))
-    rows = json.loads(FIGURE.read_text("utf-8"))["rows"] if FIGURE.exists() else []
     for name in given.names:
         env = os.environ | {
             "PYTHONPATH": given.mace if name.startswith("mace") else given.peers,
@@ -157,6 +156,7 @@ def main() -> None:
             print(f"{name} is left out: {done.stderr.strip().splitlines()[-1]}")
             continue
         row = json.loads(done.stdout.splitlines()[-1])
+        rows = json.loads(FIGURE.read_text("utf-8"))["rows"] if FIGURE.exists() else []
         rows = [*(one for one in rows if one["name"] != name), row]
         print(", ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
         record = {"command": "python -m benchmarks.backbones", "crystals": CRYSTALS, "rows": rows}
