@@ -4,8 +4,8 @@
 The packages are optional. Where one is absent, `NotInstalled` says in one line what to install. MatterSim and
 a model trained on OMat24 are named with their licences, not wrapped. Two things to know: by CHGNet quartz is
 0.4 eV/atom lower than by the others, whose training energies were not corrected as its were, and SevenNet-0
-does not keep reflections: its energies of 20 crystals, atoms moved by 0.1 Å, and of their mirror images differ
-by 0.06 meV/atom on average and 0.34 at most, where a rotation changes 0.0006 at most (float32).
+does not keep reflections: its energies of 20 crystals, atoms moved by 0.1 Å, and of their mirrored copies
+differ by 0.06 meV/atom on average and 0.34 at most, where a rotation changes 0.0006 at most (float32).
 
 Papers: CHGNet [deng2023chgnet]; OMat24 [barrosoluque2024omat24].
 Read in order: `FOREIGN`, `calculator`, `chgnet_atom_features`.
