@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from course.hub.__main__ import why_not
+from course.hub.__main__ import end_with_parent, why_not
 
 PATIENCE = int(
     os.environ.get("MG9_PATIENCE", 240)
@@ -36,7 +36,9 @@ class Hub:
         command = [sys.executable, "-m", "course.hub", *arguments]
         self.log = log
         with log.open("w") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, bufsize=0, preexec_fn=end_with_parent
+            )
         printed, end = b"", time.monotonic() + PATIENCE
         while b"Ctrl-C" not in printed:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))

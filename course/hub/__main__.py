@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     command += ["--mount-proc", sys.executable, "-m", "course.hub.room"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     room = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env=environment, start_new_session=True, preexec_fn=_end_with_us
+        command, stdin=subprocess.PIPE, env=environment, start_new_session=True, preexec_fn=end_with_parent
     )
     try:
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -114,7 +114,8 @@ def _stop(room: subprocess.Popen) -> None:
     room.wait()
 
 
-def _end_with_us() -> None:
+def end_with_parent() -> None:
+    """What a child does before it becomes another program: it is killed when its parent is."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
