@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import sysconfig
 import zipfile
 from collections import defaultdict
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import nbformat
@@ -41,11 +43,32 @@ def test_it_has_what_students_need_and_nothing_of_the_instructors(unpacked):
     lectures = {f"lectures/{file.name}" for file in ROOT.glob("lectures/*.ipynb")}
     assert exercises | lectures | {"start.ipynb", "README.md", "LICENSE", "requirements.lock"} <= files
     assert {"mg9/d_cgcnn.py", "mg9/data/shipped.npz", "course/figures/held_out.png"} <= files
-    of_course = {name for name in files if name.startswith("course/")}
+    of_course = {name for name in files if name.startswith("course/")} - {"course/slides.toml"}
     assert not {name for name in of_course if name.endswith((".py", ".csv", ".toml", ".ipynb"))}
     assert not {name for name in files if re.match(r"(solutions|tests|benchmarks)/|mg9/data/curate", name)}
     names = {line.partition("==")[0].lower() for line in (unpacked / "requirements.lock").open()}
     assert {"torch", "numpy", "jupyterlab"} <= names and not {"nbgrader", "pytest", "distributed"} & names
+
+
+def test_its_notebooks_import_nothing_but_what_its_lock_brings(unpacked):
+    lock = (unpacked / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    brought = {canonicalize_name(line.partition("==")[0]) for line in lock}
+    homes, missing = packages_distributions(), {}
+    for file in unpacked.rglob("*.ipynb"):
+        for cell in nbformat.read(file, as_version=4).cells:
+            if cell.cell_type == "code":
+                for name in roots_of(cell.source) - {"mg9"} - sys.stdlib_module_names:
+                    if not brought & {canonicalize_name(home) for home in homes.get(name, ())}:
+                        missing[name] = file.name
+    assert missing == {}
+
+
+def roots_of(source: str) -> set[str]:
+    """The packages that a cell imports; IPython's own lines are no Python."""
+    tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source))
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    found |= {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    return {name.partition(".")[0] for name in found}
 
 
 # Leaks
