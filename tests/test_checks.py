@@ -1388,6 +1388,9 @@ def test_two_checks_of_one_name_are_refused(monkeypatch):
 
 
 def test_every_check_names_a_slide_an_outcome_and_a_cause():
+    of_course = ("mg9.", "course.")  # another test may have registered its own
     for name, entry in REGISTRY.items():
+        if not entry.function.__module__.startswith(of_course):
+            continue
         assert entry.name == name and 1 <= entry.slide <= 50 and entry.outcome >= 1 and len(entry.cause) > 20
         assert entry.function.__module__.startswith("course.hidden.") == name.startswith("hidden.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -170,7 +171,8 @@ def test_it_installs_without_a_network_beside_its_lock_and_the_first_notebook_ru
         "import importlib.metadata as m, sys, mg9; print(mg9.__file__)\n"
         "print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
     )
-    said = subprocess.check_output([python, "-c", program], cwd=tmp_path, text=True).splitlines()
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    said = subprocess.check_output([python, "-c", program], cwd=tmp_path, text=True, env=alone).splitlines()
     assert said[0].startswith(str(tmp_path / "venv"))
     versions = {canonicalize_name(n): v.split("+")[0] for n, v in (d.split("==") for d in said[1].split())}
     assert versions.pop("mg9") and versions == {canonicalize_name(name): v for name, v in pins.items()}
@@ -181,7 +183,7 @@ def test_it_installs_without_a_network_beside_its_lock_and_the_first_notebook_ru
         "print(*(o.text for c in n.cells for o in c.get('outputs', ()) if o.output_type == 'stream'))"
     )
     command = [python, "-c", run]
-    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, env=alone)
     assert done.returncode == 0, done.stderr
     said = done.stdout
     assert re.search(r"^All is well \(\d+ things examined in \d+ s\)\. Go on with lectures/", said, re.M), (
