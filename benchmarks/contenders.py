@@ -130,4 +130,4 @@ CONTENDERS: dict[str, Contender] = {
         leaks="MPtrj, on which the potential was trained, holds most of these crystals: a fit, not a test",
     ),
 }
-COMPARED = ("CGCNN", "Matformer", "Graphormer")  # two seeds; the other networks have one
+COMPARED = ("CGCNN", "Matformer", "Graphormer")  # three seeds; the other networks have one
