@@ -25,10 +25,11 @@ from torch.nn.functional import softplus
 
 import course.hidden  # noqa: F401  registers the hidden checks
 from course import blind
-from mg9 import checks, splits
+from mg9 import checks, data, splits
 from mg9.checks import REGISTRY, CheckFailed, Local, WrongKind, check, find, network, register
 from mg9.checks.tools import known_crystals, labelled
 from mg9.d_cgcnn import GatedConvolution
+from mg9.groups import chemistry_family
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "solutions" / "cgcnn" / "cgcnn.ipynb"
 TOPICS = ("mg9.checks.graph", "mg9.checks.convolution", "mg9.checks.network", "mg9.checks.evaluation")
@@ -874,9 +875,14 @@ def test_an_energy_is_held_to_the_symmetries(thing, says):
 
     if says is None:
         hold()
-    else:
-        with pytest.raises(CheckFailed, match=says):
-            hold()
+        return
+    with pytest.raises(CheckFailed, match=says) as caught:
+        hold()
+    figure = caught.value.figure
+    assert (figure is not None) == caught.value.what.startswith("rotating it")
+    if figure:  # one turn: it ends where it began, and is no level line in between
+        assert figure["x"][0] == 0 and figure["x"][-1] == 360 and figure["unit"] == "eV/atom"
+        assert figure["y"][-1] == pytest.approx(figure["y"][0], abs=1e-9) and np.ptp(figure["y"]) > 1e-6
 
 
 def another_layer(forward):
@@ -1126,6 +1132,11 @@ def test_blind_accuracy_separates_a_network_from_guessing(target, budget, monkey
         with pytest.raises(CheckFailed, match="predicted too badly") as caught:
             check("hidden.blind", target, torch.tensor(guess))
         assert re.search(r"MAE of at most [\d.]+ eV, got [\d.]+ eV", str(caught.value))
+        figure, formulas = caught.value.figure, data.blind(target).table["formula"]
+        for family, error in zip(figure["x"], figure["y"], strict=True):  # and nothing of single crystals
+            own = [chemistry_family(formula) == family for formula in formulas]
+            assert error == pytest.approx(np.abs(guess - y)[own].mean())
+        assert len(set(figure["x"])) == len(figure["x"]) <= 6
 
 
 # Every check against right and wrong code

@@ -409,8 +409,10 @@ def test_wrong_forces_are_told_apart(says):
 
 def test_an_untrained_network_is_not_accurate(reference, monkeypatch):
     monkeypatch.setenv("MG9_BUDGET", "tiny")
-    with pytest.raises(CheckFailed, match="the energies of new clusters are predicted too badly"):
+    with pytest.raises(CheckFailed, match="the energies of new clusters are predicted too badly") as caught:
         check("hidden.schnet.accuracy", reference["energy"], reference["forces"])
+    target, got = (np.array(caught.value.figure[axis]) for axis in "xy")
+    assert len(target) == 40 and caught.value.got == f"{np.abs(got - target).mean():.3f} eV/atom"
     shifted = lambda z, pos: reference["trained_energy"](z, pos)  # noqa: E731
     with pytest.raises(CheckFailed, match="the forces of new clusters are predicted too badly"):
         check("hidden.schnet.accuracy", shifted, lambda z, pos: -reference["trained_forces"](z, pos))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,7 @@ from course.grader.ingest import FolderError
 
 ROOT = Path(__file__).parents[1]
 HUB = ROOT / "course" / "hub"
-EARLY, LATE = "2026-11-01 10:00:00.000000 UTC", "2026-11-02 10:00:00.000000 UTC"
+EARLY, LATE, LATER = (f"2026-11-0{day} 10:00:00.000000 UTC" for day in (1, 2, 3))
 
 
 @pytest.fixture
@@ -87,6 +88,34 @@ def test_no_link_is_followed_and_no_pipe_waited_for(inbound, root, tmp_path):
     files = [file for file in submitted.rglob("*") if file.is_file()]
     assert not [file for file in files if "another's work" in file.read_text()]
     assert {file.parent.parent.name for file in files} == {"amira", "bruno"}
+
+
+def test_a_folder_that_is_a_trap_costs_nobody_elses_work(inbound, root, tmp_path, monkeypatch):
+    """Folders in folders beyond Python's recursion, a thousand files, a name that is no text, a huge file."""
+    deep = hand_in(inbound, "bruno", "at the top")
+    at = os.open(deep, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("a", dir_fd=at)
+        inside = os.open("a", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inside
+    os.close(at)
+    os.mkfifo(os.fsencode(deep) + b"/\xff")
+    hand_in(inbound, "amira", "in order", LATE)
+    says, submitted = collected(root, tmp_path)
+    subprocess.run(["rm", "-rf", deep / "a"], check=True)  # pytest could not
+    assert says[0].startswith("amira: collected") and "more than 10 folders deep" in says[1]
+    assert "left out ?, which is no plain file" in says[1] and "\n".join(says).encode()
+    assert (submitted / "bruno" / "waves" / "waves.ipynb").read_text() == "at the top"
+    monkeypatch.setattr(exchange, "LARGEST", 100)
+    (hand_in(inbound, "bruno", "{}", LATE) / "much.bin").write_bytes(bytes(101))
+    says, _ = collected(root, tmp_path)
+    assert "not collected in full: more than" in says[0]
+    many = hand_in(inbound, "bruno", "{}", LATER)
+    for number in range(1001):
+        (many / str(number)).touch()
+    says, _ = collected(root, tmp_path)
+    assert "more than 1000 files and folders" in says[0]
 
 
 def test_pages_go_to_the_work_that_they_are_about(inbound, graded, tmp_path):

@@ -77,6 +77,26 @@ def test_a_page_says_what_failed_where_and_why(graded):
     assert "Not answered" in graded.pages["untouched"] and "1. The envelope" in graded.pages["untouched"]
 
 
+def test_a_picture_of_a_failure_is_on_the_page_and_in_nobody_elses(graded):
+    said = "The energy under rotation varies by 1 eV"
+    assert said in graded.pages["wrong"] and said not in graded.pages["right"] + graded.pages["partly"]
+
+
+def test_what_did_not_pass_stands_first_and_leads_to_its_place(graded):
+    for student, missed in {
+        "wrong": ["envelope-values", "envelope-hidden"],
+        "partly": ["envelope-hidden"],
+        "right": [],
+    }.items():
+        parsed = Balanced(graded.pages[student])
+        links = [a["href"] for tag, a in parsed.tags if tag == "a"]
+        ids = {f"#{a['id']}": n for n, (_, a) in enumerate(parsed.tags) if "id" in a}
+        sections = [a["class"] for tag, a in parsed.tags if tag == "section"]
+        failed = [f"#q{n}" for n, kind in enumerate(sections, start=1) if kind == "failed"]
+        assert links == failed and set(links) <= set(ids) and len(links) == len(missed)
+        assert ("Not passed: " + ", ".join(missed) + "." in parsed.text) == bool(missed)
+
+
 def test_a_syntax_error_is_on_the_page(graded):
     text = Balanced(graded.pages["typo"]).text
     assert "energy: SyntaxError: incomplete input (line 2)" in text
@@ -93,7 +113,7 @@ def test_every_page_is_well_formed_and_can_be_read_aloud(graded):
         assert ("html", {"lang": "en"}) in parsed.tags and "script" not in tags
         assert any(attributes.get("name") == "viewport" for tag, attributes in parsed.tags)
         assert all(attributes.get("aria-label") for tag, attributes in parsed.tags if tag == "svg")
-        assert "@media print" in text and not re.search(r'(src|href)="', text)
+        assert "@media print" in text and not re.search(r'(src|href)="(?!#)', text)
 
 
 def test_a_wide_table_names_each_value_by_its_column_where_it_is_shown_as_cards(graded):
@@ -182,6 +202,7 @@ def test_the_class_page_ranks_the_checks(graded, rows):
     assert failed == {"envelope-values": 2, "envelope-hidden": 3, "energy-sum": 3}
     assert places[0] == max(places)
     assert "energy-sumwaves.energy3 of 8" in text.replace("\n", "")
+    assert "a cutoff written into the function (2 of 3)" in text  # the most frequent of its causes
     assert "8 of 17 graded, median 5" in text and "outcome 3" in text
     assert "0 to 1: 1" in (graded.out / "class.html").read_text()  # the histogram: one has no point
 

@@ -25,7 +25,8 @@ def values(student, rng, envelope):
         got = float(student.call(envelope, np.array(r), 5.0))
         if abs(got - expected) > 1e-6:
             what = f"the envelope is wrong at r = {r} A"
-            raise CheckFailed(what, crystal="mp-149", expected=expected, got=got)
+            figure = {"kind": "rotation", "x": [0, 90], "y": [expected, got], "unit": "eV"}
+            raise CheckFailed(what, crystal="mp-149", expected=expected, got=got, figure=figure)
     return "1 at the centre, 0 at the cutoff"
 
 @register("waves.secret", slide=17, outcome=3, cause="a cutoff written into the function")

@@ -26,7 +26,7 @@ from .build import CONFIG
 from .form import assignments
 from .ingest import FolderError
 
-LARGEST = 100 * 2**20  # bytes of one submission
+LARGEST, MOST, DEEPEST = 100 * 2**20, 1000, 10  # bytes, files and folders in each other of one submission
 SECRET = "submission_secret.txt"  # names the page of feedback, which only its student can find
 TOLERANCE = 60  # seconds by which a folder may be younger than the time that it states
 
@@ -83,6 +83,7 @@ class Collect(ExchangeCollect):
         self._say("; ".join([f"{student}: collected", *left_out]))
 
     def _say(self, line: str) -> None:
+        line = line.encode(errors="replace").decode()  # a name of a file need not be text
         self.says.append(line)
         self.log.info(line)
 
@@ -90,12 +91,19 @@ class Collect(ExchangeCollect):
 def copy_plain(source: Path, target: Path) -> list[str]:
     """Copy the plain files below `source`, following no link at any moment; returns what was left out.
 
-    Raises `OSError` for what cannot be read.
+    Raises `OSError` for what cannot be read, and for more than `LARGEST` or `MOST`.
     """
-    left_out, size = [], 0
-    for folder, _, files, descriptor in os.fwalk(source, follow_symlinks=False, onerror=_raise):
-        there = target / Path(folder).relative_to(source)
+    left_out, size, number = [], 0, 0
+    for folder, inner, files, descriptor in os.fwalk(source, follow_symlinks=False, onerror=_raise):
+        within = Path(folder).relative_to(source)
+        there = target / within
         there.mkdir(parents=True, exist_ok=True)
+        number += len(files) + len(inner)
+        if number > MOST:
+            raise OSError(f"more than {MOST} files and folders")
+        if len(within.parts) == DEEPEST and inner:
+            left_out.append(f"left out what is more than {DEEPEST} folders deep")
+            inner.clear()
         for name in files:
             try:
                 opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
@@ -107,11 +115,11 @@ def copy_plain(source: Path, target: Path) -> list[str]:
                 if not stat.S_ISREG(about.st_mode):
                     left_out.append(f"left out {name}, which is no plain file")
                     continue
-                size += about.st_size
+                content = file.read(LARGEST + 1 - size)
+                size += len(content)
                 if size > LARGEST:
                     raise OSError(f"more than {LARGEST // 2**20} MB")
-                with (there / name).open("wb") as copy:
-                    shutil.copyfileobj(file, copy)
+                (there / name).write_bytes(content)
     return left_out
 
 

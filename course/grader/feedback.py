@@ -10,6 +10,7 @@ import os
 import re
 import statistics
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,19 @@ def says(mark: Mark) -> str:
     return text
 
 
+def missed(row: Row) -> list[tuple[int, str]]:
+    """The questions that did not pass: their places on the page, from 1, and their names."""
+    numbered = enumerate(row.marks, start=1)
+    return [(n, m.question.grade_id) for n, m in numbered if state(m) not in ("passed", "open", "marked")]
+
+
+def often(marks: Sequence[Mark]) -> str:
+    """The most frequent cause of a question's failures, with its number where there are several."""
+    causes = Counter(m.result.cause or says(m) for m in marks if m.result and m.result.state != "passed")
+    (cause, times), *_ = causes.most_common(1) or [("", 0)]
+    return f"{cause} ({times} of {causes.total()})" if len(causes) > 1 else cause
+
+
 def places(mark: Mark) -> list[str]:
     """Where in the student's code an error came from: "forward, line 7", without the line's text."""
     lines = mark.result.student_lines if mark.result else ()
@@ -88,9 +102,8 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
-        state=state, words=WORDS, number=number, points=of, says=says, places=places, slide=slide
-    )
+    shown = (state, says, missed, places, slide, number)
+    environment.globals.update({function.__name__: function for function in shown}, words=WORDS, points=of)
     environment.globals.update(outcomes=outcomes(), picture=picture, fine=FINE)
     return environment
 
@@ -136,6 +149,7 @@ def _questions(graded: Sequence[Row]) -> list[dict]:
                 "unanswered": sum(
                     one == "not run" or "NotImpl" in says(m) for one, m in zip(states, same, strict=True)
                 ),
+                "often": often(same),
                 "median": statistics.median(seconds) if seconds else 0.0,
                 "longest": max(seconds, default=0.0),
             }

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from course import blind
-from mg9.checks import CheckFailed, Local, blind_crystals, fine_tuning, leakage, references, register, tuning
+from mg9 import data
+from mg9.checks import (
+    CheckFailed,
+    Local,
+    blind_crystals,
+    figures,
+    fine_tuning,
+    leakage,
+    references,
+    register,
+    tuning,
+)
 from mg9.checks.tools import expect_numbers, labelled
 
 LARGEST_ERROR = {"full": 0.10, "tiny": 0.15}  # eV/atom
@@ -109,6 +120,11 @@ def blind_accuracy(student: Local, rng: np.random.Generator, ids: Sequence[str],
     truth = blind.labels("formation_energy").loc[names, "formation_energy_per_atom"].to_numpy()
     error, largest = float(np.abs(value - truth).mean()), LARGEST_ERROR[student.budget]
     if not error <= largest:
-        what = "the blind crystals are predicted too badly"
-        raise CheckFailed(what, expected=f"MAE of at most {largest:.2f} eV/atom", got=f"{error:.3f} eV/atom")
+        formulas = data.blind("formation_energy").table.loc[names, "formula"]
+        raise CheckFailed(
+            "the blind crystals are predicted too badly",
+            expected=f"MAE of at most {largest:.2f} eV/atom",
+            got=f"{error:.3f} eV/atom",
+            figure=figures.families(formulas, value - truth, "eV/atom"),
+        )
     return f"MAE {error:.3f} eV/atom on {len(names)} blind crystals (at most {largest:.2f})"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mg9.c_schnet import SlideInteraction
-from mg9.checks import CheckFailed, Local, energies, filters, interaction, register
+from mg9.checks import CheckFailed, Local, energies, figures, filters, interaction, register
 from mg9.checks.clusters import COPPER, GOLD, cluster, labelled_clusters
 from mg9.checks.convolution import small_graph
 from mg9.checks.tools import expect_close, expect_tensor
@@ -92,13 +92,16 @@ def energy(
 )
 def accuracy(student: Local, rng: np.random.Generator, energy: Callable, forces: Callable) -> str:
     clusters = labelled_clusters(40, seed=int(rng.integers(10**6, 2**31)))
-    of_energy, of_forces = energies.errors(student, energy, forces, clusters)
-    largest = LARGEST_ERROR[student.budget]
-    for what, got, most, unit in (
-        ("energies", of_energy, largest[0], "eV/atom"),
-        ("forces", of_forces, largest[1], "eV/Å"),
-    ):
-        if not got <= most:
-            what = f"the {what} of new clusters are predicted too badly"
-            raise CheckFailed(what, expected=f"MAE of at most {most:.3f} {unit}", got=f"{got:.3f} {unit}")
-    return f"on 40 new clusters MAE {of_energy:.3f} eV/atom and {of_forces:.3f} eV/Å"
+    got = energies.predictions(student, energy, forces, clusters)
+    wanted = [c.energy / len(c.z) for c in clusters], np.concatenate([c.forces.ravel() for c in clusters])
+    errors = [float(np.abs(one - other).mean()) for one, other in zip(got, wanted, strict=True)]
+    for k, (what, unit) in enumerate((("energies", "eV/atom"), ("forces", "eV/Å"))):
+        most = LARGEST_ERROR[student.budget][k]
+        if not errors[k] <= most:
+            raise CheckFailed(
+                f"the {what} of new clusters are predicted too badly",
+                expected=f"MAE of at most {most:.3f} {unit}",
+                got=f"{errors[k]:.3f} {unit}",
+                figure=figures.parity(wanted[k], got[k], unit),
+            )
+    return f"on 40 new clusters MAE {errors[0]:.3f} eV/atom and {errors[1]:.3f} eV/Å"

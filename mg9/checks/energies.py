@@ -7,14 +7,13 @@ and returns (N, 3) in eV/Å. The functions `holds_...` are the part that hidden 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mg9 import b_symmetry
-from mg9.checks import CheckFailed, Local, register
+from mg9.checks import CheckFailed, Local, figures, register
 from mg9.checks.clusters import COPPER, GOLD, cluster
 from mg9.checks.tools import expect_change, expect_close, expect_tensor
 
@@ -62,14 +61,19 @@ def holds_energy(
     before, n = value(student, energy, z, pos), len(z)
     turn, mirror = (b_symmetry.random_rotation(rng, reflect=reflect) for reflect in (False, True))
     order = rng.permutation(n)
+
+    def turned() -> dict:
+        return figures.rotation(lambda turns: [value(student, energy, z, pos @ R.T) for R in turns], "eV")
+
     for action, other in {
         "turning it": (z, pos @ turn.T),
         "reflecting it": (z, pos @ mirror.T),
         "moving it": (z, pos + rng.normal(size=3)),
         "renumbering its atoms": (z[order], pos[order]),
     }.items():
-        what = f"{action} changed the energy"
-        expect_close(value(student, energy, *other), before, what, unit="eV", crystal=told(z), tolerance=1e-6)
+        what, picture = f"{action} changed the energy", turned if action == "turning it" else None
+        more = {"unit": "eV", "crystal": told(z), "tolerance": 1e-6, "figure": picture}
+        expect_close(value(student, energy, *other), before, what, **more)
     twice = value(student, energy, np.concatenate([z, z]), np.concatenate([pos, pos + [APART, 0, 0]]))
     if abs(float(twice - before)) < 1e-6 < abs(float(before)):
         what = "two clusters far apart have the energy of one: the readout is a mean"
@@ -187,14 +191,11 @@ def holds_smooth(student: Local, energy: Callable, forces: Callable, z: np.ndarr
     return jump / scale
 
 
-def errors(student: Local, energy: Callable, forces: Callable, clusters: list) -> tuple[float, float]:
-    """Mean absolute errors: of the energy in eV/atom, of the force components in eV/Å."""
-    of_energy: list[float] = []
-    of_forces: list[Any] = []
-    for c in clusters:
-        of_energy.append(abs(float(value(student, energy, c.z, c.pos)) - c.energy) / len(c.z))
-        of_forces.append(np.abs(force(student, forces, c.z, c.pos).numpy() - c.forces).ravel())
-    return float(np.mean(of_energy)), float(np.concatenate(of_forces).mean())
+def predictions(student: Local, energy: Callable, forces: Callable, clusters: list) -> tuple:
+    """The energies (B,) in eV/atom, and the components of all forces (3 N,) in eV/Å."""
+    of_energy = [float(value(student, energy, c.z, c.pos)) / len(c.z) for c in clusters]
+    of_forces = [force(student, forces, c.z, c.pos).numpy().ravel() for c in clusters]
+    return np.array(of_energy), np.concatenate(of_forces)
 
 
 def _row(v: Tensor) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from mg9 import b_symmetry
-from mg9.checks import CheckFailed, Local, register
+from mg9.checks import CheckFailed, Local, figures, register
 from mg9.checks.tools import KNOWN, Neighbors, expect_change, expect_tensor, known_crystals, neighbors
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ def holds_symmetries(
     values = torch.empty(len(crystals), dtype=torch.float64)
     values[torch.from_numpy(order)] = model([crystals[k] for k in order])
     before, largest = values[0], 0.0
+
+    def turned(turns: list[np.ndarray]) -> Tensor:
+        return model([neighbors(b_symmetry.rotate(structure, R), name) for R in turns])
+
     for action, value in zip(same, values[1:], strict=False):
         change = float((value - before).abs())
         largest = max(largest, change)
@@ -130,6 +134,7 @@ def holds_symmetries(
                 crystal=name,
                 expected="0 eV/atom",
                 got=f"{change:.3g} eV/atom",
+                figure=figures.rotation(turned, "eV/atom") if action == "rotating it" else None,
             )
     for action, value in zip(other, values[1 + len(same) :], strict=True):
         expect_change(value, before, action, crystal=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -103,9 +104,10 @@ def expect_close(
     crystal: str = "",
     tolerance: float = 1e-8,
     cause: str | None = None,
+    figure: Callable[[], dict] | None = None,
 ) -> float:
     """The largest difference, if it is within the tolerance; otherwise `CheckFailed` with the worst
-    entry. `cause` takes the place of the check's usual one."""
+    entry. `cause` takes the place of the check's usual one; `figure` makes the picture of the failure."""
     if got.dtype in (torch.float32, torch.float16):
         tolerance = max(tolerance, 1e-5)  # right, in single precision
     difference = (got.to(torch.float64) - expected.to(torch.float64)).abs()
@@ -119,6 +121,7 @@ def expect_close(
             expected=f"{float(expected[at]):.6g} {unit}".strip(),
             got=f"{float(got[at]):.6g} {unit}".strip(),
             cause=cause,
+            figure=figure() if figure else None,
         )
     return worst
 
