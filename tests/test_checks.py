@@ -1133,10 +1133,10 @@ def test_blind_accuracy_separates_a_network_from_guessing(target, budget, monkey
             check("hidden.blind", target, torch.tensor(guess))
         assert re.search(r"MAE of at most [\d.]+ eV, got [\d.]+ eV", str(caught.value))
         figure, formulas = caught.value.figure, data.blind(target).table["formula"]
-        for family, error in zip(figure["x"], figure["y"], strict=True):  # and nothing of single crystals
+        for family, error in zip(figure["x"], figure["y"], strict=True):  # and nothing of few crystals
             own = [chemistry_family(formula) == family for formula in formulas]
-            assert error == pytest.approx(np.abs(guess - y)[own].mean())
-        assert len(set(figure["x"])) == len(figure["x"]) <= 6
+            assert sum(own) >= 10 and error == pytest.approx(np.abs(guess - y)[own].mean())
+        assert "halide" in figure["x"] and "hydride" not in figure["x"]
 
 
 # Every check against right and wrong code
