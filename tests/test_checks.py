@@ -1135,8 +1135,9 @@ def test_blind_accuracy_separates_a_network_from_guessing(target, budget, monkey
         figure, formulas = caught.value.figure, data.blind(target).table["formula"]
         for family, error in zip(figure["x"], figure["y"], strict=True):  # and nothing of few crystals
             own = [chemistry_family(formula) == family for formula in formulas]
-            assert sum(own) >= 10 and error == pytest.approx(np.abs(guess - y)[own].mean())
-        assert "halide" in figure["x"] and "hydride" not in figure["x"]
+            assert sum(own) >= 5 and error == pytest.approx(np.abs(guess - y)[own].mean())
+        few = {"formation_energy": "hydride", "band_gap": "boride"}[target]  # two and one of them
+        assert "halide" in figure["x"] and few not in figure["x"]
 
 
 # Every check against right and wrong code

@@ -14,7 +14,7 @@ from mg9.groups import chemistry_family
 
 AXIS = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)  # of no crystal's symmetries
 DEGREES = range(0, 361, 15)
-FEWEST = 10  # crystals of a family
+FEWEST = 5  # crystals of a family
 
 
 def rotation(energies: Callable[[list[np.ndarray]], Sequence[float]], unit: str) -> dict:
@@ -41,7 +41,7 @@ def parity(target: Sequence[float], prediction: Sequence[float], unit: str) -> d
 
 
 def families(formulas: Sequence[str], error: Sequence[float], unit: str) -> dict:
-    """The mean absolute error of each chemistry family of ten crystals or more: of fewer, the labels of blind
+    """The mean absolute error of each chemistry family of five crystals or more: of fewer, the labels of blind
     ones could be read off."""
     family, size = np.array([chemistry_family(f) for f in formulas]), np.abs(np.asarray(error))
     names = [str(name) for name, n in zip(*np.unique(family, return_counts=True), strict=True) if n >= FEWEST]
