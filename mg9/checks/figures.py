@@ -41,8 +41,8 @@ def parity(target: Sequence[float], prediction: Sequence[float], unit: str) -> d
 
 
 def families(formulas: Sequence[str], error: Sequence[float], unit: str) -> dict:
-    """The mean absolute error of each chemistry family of five crystals or more: of fewer, the labels of blind
-    ones could be read off."""
+    """The mean absolute error of each chemistry family of five crystals or more (of fewer, labels of blind
+    crystals could be read off)."""
     family, size = np.array([chemistry_family(f) for f in formulas]), np.abs(np.asarray(error))
     names = [str(name) for name, n in zip(*np.unique(family, return_counts=True), strict=True) if n >= FEWEST]
     return {
