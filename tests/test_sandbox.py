@@ -125,13 +125,24 @@ def test_a_file_of_the_cache_folder_is_there_to_read_and_no_other(tmp_path):
     assert (tmp_path / "given.npz").read_text() == "weights"
 
 
-def test_copies_of_a_killed_grader_are_swept(tmp_path, monkeypatch):
+HOLDS = """import sys
+from course.grader import package
+print(package.copy_of(("mg9/other.py",)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_copies_of_a_killed_grader_are_swept_and_of_a_running_one_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    gone, there = (tmp_path / f"{package.NAME}{number}-x" for number in (2**30, os.getpid()))
-    for folder in (gone, there):
-        folder.mkdir()
-    package.copy_of(("mg9/swept.py",))
-    assert not gone.exists() and there.exists()
+    words, variables = [sys.executable, "-c", HOLDS], os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, stdin=-1, stdout=-1, text=True, env=variables) as grader:
+        copy = Path(grader.stdout.readline().strip())
+        package.copy_of(("mg9/swept.py",))
+        assert (copy / "a_crystal.py").exists()
+        grader.kill()
+        grader.wait()
+        package.copy_of(("mg9/swept_again.py",))
+        assert not copy.parent.exists()
 
 
 def test_the_masked_module_says_why_it_is_not_there():

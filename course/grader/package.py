@@ -8,6 +8,7 @@ Read in order: `copy_of`.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -19,8 +20,9 @@ import mg9
 
 PACKAGE = Path(mg9.__file__).resolve().parent
 MASKING = Path(__file__).with_name("masked.py")
-NAME = "mg9-package-"
+NAME = "mg9-shown-"
 _copies: dict[tuple, Path] = {}  # by process (a fork makes its own) and mask
+_locks: list[int] = []  # of the copies in use; they end with the process
 
 
 def copy_of(mask: tuple[str, ...]) -> Path:
@@ -28,7 +30,7 @@ def copy_of(mask: tuple[str, ...]) -> Path:
     key = (os.getpid(), mask)
     if key not in _copies:
         _sweep()
-        place = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-"))
+        place = _place()
         Finalize(None, shutil.rmtree, (place, True), exitpriority=0)
         _copies[key] = _copied(mask, place / "mg9")
     return _copies[key]
@@ -55,10 +57,34 @@ def _copied(mask: tuple[str, ...], folder: Path) -> Path:
     return folder
 
 
+def _place() -> Path:
+    """A new folder that is locked; another process may have swept it before it was."""
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=NAME))
+        with suppress(BlockingIOError, FileNotFoundError):
+            _locks.append(_lock(place))
+            return place
+
+
+def _lock(folder: Path) -> int:
+    """A lock on the folder, as a descriptor. Raises `BlockingIOError` if a process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _sweep() -> None:
-    """Remove the copies of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{NAME}*-*"):
-        if not Path("/proc", folder.name.removeprefix(NAME).split("-")[0]).exists():
-            with suppress(OSError):
-                if folder.stat().st_uid == os.geteuid() and not folder.is_symlink():
-                    shutil.rmtree(folder, ignore_errors=True)
+    """Remove the copies of processes that were killed: nobody has their lock.
+
+    A number of a process would not do: the folder may be seen from a container, in which numbers differ.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{NAME}*"):
+        with suppress(OSError):
+            descriptor = _lock(folder)
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
