@@ -15,7 +15,8 @@ c.CourseDirectory.release_directory = "exercises"
 # The exchange is where the hub hands out and takes in (course/hub).
 c.CourseDirectory.course_id = "mg9"
 c.Exchange.root = os.environ.get("MG9_EXCHANGE", "/srv/mg9/exchange")
-if find_spec("course"):  # instructors'; students hand in with nbgrader's own
+course = find_spec("course")  # instructors'; students have nbgrader's own alone
+if course:
     c.ExchangeFactory.collect = "course.grader.exchange.Collect"
 
 c.Execute.timeout = 900  # seconds of a cell when a student presses Validate; some train
@@ -24,12 +25,27 @@ c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedE
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"
 
 
+class Renderer(IPythonRenderer):
+    """Formulas become MathML: formgrader would fetch MathJax from the internet."""
+
+    def block_math(self, body):
+        return (course and mathml_of_others(body, "block")) or super().block_math(body)
+
+    def inline_math(self, body):
+        return (course and mathml_of_others(body, "inline")) or super().inline_math(body)
+
+
 @pass_context
 def as_text(context, source):
     """Markdown to HTML; HTML that is written in it stays text, so that no submission runs in formgrader."""
     pictures = context.get("cell", {}).get("attachments", {})
-    renderer = IPythonRenderer(escape=True, allow_harmful_protocols=False, attachments=pictures)
+    renderer = Renderer(escape=True, allow_harmful_protocols=False, attachments=pictures)
     return MarkdownWithMath(renderer=renderer).render(source)
 
 
 c.HTMLExporter.filters = {"markdown2html": as_text}
+if course:
+    from course.formulas import mathml_of_others
+
+    # Before formgrader's own: a macro that loads no script.
+    c.HTMLExporter.extra_template_basedirs.prepend([f"{course.submodule_search_locations[0]}/formgrader"])
