@@ -15,8 +15,8 @@ NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 ELEMENTS = "math mrow mi mn mo ms mtext mspace mstyle mpadded mphantom menclose mfrac msqrt mroot msub msup "
 ELEMENTS += "msubsup munder mover munderover mtable mtr mtd"
 ELEMENTS = {f"{{{NAMESPACE}}}{name}" for name in ELEMENTS.split()}
-ATTRIBUTES = "display displaystyle scriptlevel mathvariant stretchy fence separator form lspace rspace width "
-ATTRIBUTES += "movablelimits minsize maxsize linethickness accent columnalign columnspacing rowspacing mathcolor"
+ATTRIBUTES = "display displaystyle scriptlevel mathvariant stretchy fence separator lspace rspace width "
+ATTRIBUTES += "form movablelimits minsize maxsize linethickness accent columnalign mathcolor"
 ATTRIBUTES = set(ATTRIBUTES.split())
 LONGEST = 2000  # characters of one formula
 ElementTree.register_namespace("", NAMESPACE)

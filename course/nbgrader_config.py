@@ -19,7 +19,10 @@ course = find_spec("course")  # instructors'; students have nbgrader's own alone
 if course:
     c.ExchangeFactory.collect = "course.grader.exchange.Collect"
 
-c.Execute.timeout = 900  # seconds of a cell when a student presses Validate; some train
+# Validate runs the notebook in one request, in which the student's server answers nothing else: with the tiny
+# budget, as grading does. Seconds are of one cell.
+c.Execute.timeout = 900
+c.Execute.extra_arguments = ["--IPKernelApp.exec_lines=import os; os.environ['MG9_BUDGET'] = 'tiny'"]
 
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError()"}
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"

@@ -21,9 +21,13 @@ from course.hub.__main__ import end_with_parent, why_not
 PATIENCE = int(
     os.environ.get("MG9_PATIENCE", 240)
 )  # seconds for one condition: other programs may be running
+TRAINING = 4 * PATIENCE  # for what runs a whole notebook
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
 FLAGS += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# The terminal reports each exit code in a control sequence that it does not show.
+TELL_CODE = r"""PROMPT_COMMAND='printf "\e]777;exit code %d .\a" $?'; clear"""
+CODE = re.compile(r"\]777;exit code (\d+) \.")
 NO_BROWSER = "" if CHROMIUM else "needs Chromium: make browser, or install the package chromium"
 WHY_NOT = NO_BROWSER or why_not()
 needs_hub = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there is one")
@@ -66,12 +70,18 @@ class Person:
         self.hub, self.name = hub, name
         self.context = browser.new_context(viewport={"width": 1100, "height": 720})
         self.context.set_default_timeout(PATIENCE * 1000)
+        self.elsewhere: list[str] = []  # addresses that a page wanted from beyond the hub
+        self.context.on("request", self._notice)
         self.page = self.context.new_page()
         self.page.goto(hub.url)
         self.page.fill("#username_input", name)
         self.page.fill("#password_input", hub.passwords[name])
         self.page.click("#login_submit")
         self.page.wait_for_selector('.lm-MenuBar-itemLabel:text-is("Nbgrader")')
+
+    def _notice(self, request) -> None:
+        if not request.url.startswith((self.hub.url, "data:", "blob:")):
+            self.elsewhere.append(request.url)
 
     def address(self, path: str) -> str:
         """Of something on this person's server."""
@@ -111,7 +121,7 @@ class Person:
         self.page.wait_for_selector('#jp-main-statusbar :text("| Idle")')
         return Notebook(self, path)
 
-    def shell(self, command: str) -> str:
+    def shell(self, command: str, patience: float = PATIENCE) -> str:
         """What a command prints that is typed into a new terminal. Fails if its exit code is not 0."""
         frames: list[str] = []
 
@@ -119,16 +129,23 @@ class Person:
             if "terminals/websocket" in socket.url:
                 socket.on("framereceived", lambda payload: frames.append(_stdout(payload)))
 
+        def enter(words: str, patience: float = PATIENCE) -> re.Match:
+            """Type a line; the end of it is the next prompt's."""
+            frames.clear()
+            self.page.keyboard.insert_text(words)
+            self.page.keyboard.press("Enter")
+            self.wait(lambda: CODE.search("".join(frames)), words, patience)
+            return CODE.search("".join(frames))
+
         self.page.on("websocket", listen)
         self.menu("File", "New", "Terminal")
         self.wait(lambda: "$" in "".join(frames), "a prompt")
         self.page.locator(".jp-Terminal:visible").last.click()
-        self.page.keyboard.insert_text(f'{command}; echo "exit code $? ."')
-        self.page.keyboard.press("Enter")
-        self.wait(lambda: re.search(r"exit code \d+ \.", "".join(frames)), command)
-        printed = "".join(frames)
+        enter(TELL_CODE)
+        code = enter(command, patience)
         self.page.remove_listener("websocket", listen)
-        assert "exit code 0 ." in printed, printed
+        printed = "".join(frames)
+        assert code[1] == "0", printed
         return printed
 
     def kernel(self, code: str) -> list[str]:
@@ -210,7 +227,7 @@ class Notebook:
             self.page.click(".jp-Dialog .jp-mod-accept")
             with suppress(TimeoutError):
                 self.person.wait(lambda: self.prompt(self.first).strip("[]: "), "the first cell", 20)
-                return self.person.wait(lambda: self.number(self.last) is not None, "the last cell")
+                return self.person.wait(lambda: self.number(self.last) is not None, "the last cell", TRAINING)
         raise TimeoutError("no cell runs")
 
     def run(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees who marks by hand: formgrader's own template, with the settings of a folder of marks."""
+"""nbgrader's settings: what a person sees who marks by hand in formgrader, and how Validate runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import nbformat
 import pytest
 from nbconvert.exporters import HTMLExporter
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.server_extensions.formgrader import handlers
+from nbgrader.validator import Validator
 from traitlets.config import Config, PyFileConfigLoader
 
 from course.grader.build import CONFIG
@@ -54,9 +55,7 @@ def test_an_answer_runs_nothing_where_it_is_marked(kind):
     page = shown(ANSWERS[kind], **({"attachments": bundle} if "attachment" in kind else {}))
     text = re.sub(r"&lt;.*?&gt;", "", page, flags=re.DOTALL)
     tags = re.findall(r"<[a-z][^>]*>", text, flags=re.IGNORECASE)
-    assert not [
-        tag for tag in tags if re.search(r"\s(on\w+|style|href) *= *[\"']?(document|java|back)", tag)
-    ]
+    assert not [tag for tag in tags if re.search(r"\s(on\w+|style|href) *= *[\"']?(document|java|back)", tag)]
     assert "<script>document" not in page.replace("\n", "")
     assert not re.search("<(iframe|svg|img/)", page)
 
@@ -72,3 +71,20 @@ def test_formulas_are_drawn_without_a_script_from_elsewhere():
     assert page.count("<math ") == 2 and "<mfrac>" in page and "\U0001d42f" in page  # a bold v
     assert "$x_$" in page  # what is not TeX is shown as it is
     assert not re.findall(r"(?:src|href)=\"?https?://[^\"]*|import .* from '[^']*", page)
+
+
+def test_validate_trains_as_little_as_grading(tmp_path, monkeypatch):
+    """Also where a student's server has the full budget: else it takes minutes, in which nothing answers."""
+    monkeypatch.setenv("MG9_BUDGET", "full")
+    cells = []
+    for budget in ("tiny", "full"):
+        marks = {"grade_id": budget, "grade": True, "solution": False, "locked": False, "points": 1}
+        source = f"import os\nassert os.environ['MG9_BUDGET'] == '{budget}'"
+        cells.append(
+            new_code_cell(source, metadata={"nbgrader": marks | {"task": False, "schema_version": 3}})
+        )
+    kind = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kind}), tmp_path / "x.ipynb")
+    config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
+    failed = Validator(config=config).validate(str(tmp_path / "x.ipynb"))["failed"]
+    assert [cell["source"].split("'")[-2] for cell in failed] == ["full"]
