@@ -75,7 +75,8 @@ def slider(
 def turn(structure: Structure, *, graph: Data | None = None, atom: int = 0, alt: str) -> None:
     """A crystal in 3D, to turn and zoom with the mouse, also without a kernel; else `mg9.plots.crystal`.
 
-    Arguments as there; drawn by plotly, which JupyterLab finds installed and needs no network for.
+    Arguments as there; drawn by plotly, which JupyterLab finds installed and needs no network for. It stands
+    there as the picture until the mouse comes.
     """
     from plotly.graph_objects import Figure, Scatter3d
 
@@ -95,7 +96,8 @@ def turn(structure: Structure, *, graph: Data | None = None, atom: int = 0, alt:
         marker = {"size": size**0.5, "color": colour, "opacity": 1}
         figure.add_trace(Scatter3d(x=x, y=y, z=z, mode="markers", marker=marker, name=element))
     axes = {f"{axis}axis": {"title": {"text": f"{axis} (Å)"}} for axis in "xyz"}
-    figure.update_layout(scene={"aspectmode": "data", **axes})
+    # The buttons are at the upper right.
+    figure.update_layout(scene={"aspectmode": "data", **axes}, legend={"x": 0, "y": 1})
     plots.crystal(structure, graph=graph, atom=atom)
     picture = base64.b64encode(plots.png()).decode()
     _display({"application/vnd.plotly.v1+json": figure.to_plotly_json()}, {"image/png": picture}, alt)

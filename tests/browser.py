@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from course.hub.__main__ import end_with_parent, why_not
 
@@ -61,6 +63,13 @@ class Hub:
             return self.process.wait(timeout=90)
         finally:
             self.process.kill()
+
+
+def picture(page, name: str) -> None:
+    """Keep a picture of the screen for the README, if MG9_SCREENS names a folder."""
+    if folder := os.environ.get("MG9_SCREENS"):
+        screen = Image.open(BytesIO(page.screenshot()))
+        screen.convert("RGB").quantize(48).save(Path(folder, f"{name}.png"), optimize=True)
 
 
 class Person:
@@ -150,16 +159,21 @@ class Person:
 
     def kernel(self, code: str) -> list[str]:
         """The lines that code prints in a kernel, in a notebook of its own."""
+        return self.run(code).printed("probe").strip().splitlines()
+
+    def run(self, code: str) -> Notebook:
+        """A notebook of its own with one cell, which has run."""
         cell = {"cell_type": "code", "source": code, "metadata": {"nbgrader": {"grade_id": "probe"}}}
         cell |= {"outputs": [], "execution_count": None, "id": "probe"}
         kind = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
         content = {"cells": [cell], "metadata": kind, "nbformat": 4, "nbformat_minor": 5}
         body = {"type": "notebook", "format": "json", "content": content}
-        status, answer = self.ask("api/contents/probe.ipynb", "PUT", body)
+        name = f"probe{hash(code) % 1000}.ipynb"
+        status, answer = self.ask(f"api/contents/{name}", "PUT", body)
         assert status == 201, answer
-        notebook = self.open("probe.ipynb")
+        notebook = self.open(name)
         notebook.run_all()
-        return notebook.printed("probe").strip().splitlines()
+        return notebook
 
     def wait(self, condition, what: str, patience: float = PATIENCE) -> None:
         """Wait until something that the page reports is so. Raises `TimeoutError`."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from io import BytesIO
 from pathlib import Path
 
 import nbformat
 import pytest
-from browser import CHROMIUM, FLAGS, TRAINING, Hub, Person, needs_hub
-from PIL import Image
+from browser import CHROMIUM, FLAGS, TRAINING, Hub, Person, needs_hub, picture
 
 from course.demo.classroom import answers_of
 
@@ -37,6 +34,11 @@ FORBIDDEN = [
     "/etc/shadow",
 ]
 TOLD = (FORBIDDEN, [f"/home/{AMIRA}", INES_HOME, INBOUND, "/srv/mg9/exchange/mg9/feedback"], INES, str(ROOT))
+LIVE = """import matplotlib.pyplot as plt
+from mg9 import data, widgets
+widgets.ask("Who sends?", right="the neighbour j", wrong=["the centre i"], why="j, i = edge_index.")
+widgets.slider(lambda k: plt.plot([0, k]), name="K", values=[1, 2], start=1, alt="a line")
+widgets.turn(data.formation_energy().structure("mp-22865"), alt="CsCl")"""
 PROBE = f"TOLD = {TOLD!r}\n" + Path(__file__).with_name("hub_probe.py").read_text()
 COMMENT_IN, COMMENT = "#written-answer-comment", "Which two structures have equal lists of distances?"
 
@@ -114,6 +116,25 @@ def test_a_student_reaches_nothing_that_is_not_his(people):
     assert bruno.ask(f"../../hub/api/users/{AMIRA}")[0] in (403, 404)
     assert bruno.ask("../../hub/api/users")[0] == 403
     assert amira.read(f"{ASSIGNMENT}/{ASSIGNMENT}.ipynb")["cells"]
+
+
+@needs_hub
+def test_questions_sliders_and_crystals_answer_hand_and_mouse(people):
+    """What lectures display, live; the crystal is a picture until the mouse comes."""
+    bruno = people(BRUNO)
+    page = bruno.run(LIVE).page
+    page.locator("label", has_text="the centre i").click()
+    page.get_by_text("Not quite").wait_for()
+    page.locator("label", has_text="the neighbour j").click()
+    page.get_by_text("Right.").wait_for()
+    drawn = page.locator("img.widget-image")
+    before = drawn.get_attribute("src")
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("before => document.querySelector('img.widget-image').src != before", arg=before)
+    page.locator(".jp-RenderedPlotly img").dispatch_event("mouseenter")
+    page.wait_for_function("document.querySelector('.js-plotly-plot')?._fullLayout?.scene")
+    assert not bruno.elsewhere, "without a network, this would be missing"
 
 
 def works_on(student: Person) -> None:
@@ -202,10 +223,3 @@ def reads_the_feedback(student: Person) -> None:
     inside = page.frame_locator("iframe.jp-HTMLViewer, .jp-HTMLViewer iframe")
     inside.get_by_text(COMMENT).wait_for()
     picture(page, "feedback")
-
-
-def picture(page, name: str) -> None:
-    """Keep a picture of the screen for the README, if MG9_SCREENS names a folder."""
-    if folder := os.environ.get("MG9_SCREENS"):
-        screen = Image.open(BytesIO(page.screenshot()))
-        screen.convert("RGB").quantize(48).save(Path(folder, f"{name}.png"), optimize=True)

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urljoin, urlparse
 
 import nbformat
 import pytest
-from browser import CHROMIUM, FLAGS, NO_BROWSER
+from browser import CHROMIUM, FLAGS, NO_BROWSER, picture
 
 from course import registry
 from course.grader.leaks import leaks
@@ -199,4 +199,7 @@ def test_search_finds_and_a_slide_leads_to_its_lecture(browser):
     page.wait_for_url("**/lectures/D_cgcnn.html#slide-21")
     there = "document.getElementById('slide-21').getBoundingClientRect().top"
     page.wait_for_function(f"0 <= {there} && {there} < innerHeight")  # it scrolls there, smoothly
+    page.set_viewport_size({"width": 1240, "height": 800})
+    page.locator("#slide-21").scroll_into_view_if_needed()
+    picture(page, "site")
     assert not browser.wrong, browser.wrong

@@ -11,7 +11,7 @@ html_theme = "furo"
 html_static_path = [str(Path(__file__).with_name("style.css"))]
 html_favicon = str(Path(__file__).with_name("icon.svg"))
 html_css_files = ["style.css"]
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = html_show_sourcelink = False
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # they would come from elsewhere at view time; a picture of each widget is stored
