@@ -97,7 +97,7 @@ def syllabus() -> str:
     parts = ["# Syllabus and slide map", "## What you learn", registry.summary() + "."]
     parts.append("\n".join(f"{number}. {text}" for number, text in registry.outcomes().items()))
     for section, title in registry.sections().items():
-        rows = ["| slide | | outcomes | exercise | code |", "|---|---|---|---|---|"]
+        rows = ["| slide | title | outcomes | exercise | code |", "|---|---|---|---|---|"]
         for slide in registry.slides().values():
             if slide.section == section:
                 rows.append(f"| {' | '.join(_row(slide))} |")
