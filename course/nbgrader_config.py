@@ -50,5 +50,7 @@ c.HTMLExporter.filters = {"markdown2html": as_text}
 if course:
     from course.formulas import mathml_of_others
 
-    # Before formgrader's own: a macro that loads no script.
-    c.HTMLExporter.extra_template_basedirs.prepend([f"{course.submodule_search_locations[0]}/formgrader"])
+    # Where nbconvert finds a macro that loads no script, before its own.
+    ours = f"{course.submodule_search_locations[0]}/formgrader"
+    if ours not in (known := os.environ.get("JUPYTER_PATH", "")).split(os.pathsep):
+        os.environ["JUPYTER_PATH"] = f"{ours}{os.pathsep}{known}".rstrip(os.pathsep)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import nbformat
 import pytest
 from nbconvert.exporters import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from nbgrader.server_extensions.formgrader import handlers
+from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
 from nbgrader.validator import Validator
-from traitlets.config import Config, PyFileConfigLoader
+from traitlets.config import PyFileConfigLoader
 
 from course.grader.build import CONFIG
 
@@ -33,26 +34,34 @@ ANSWERS = {
 }
 
 
-def shown(answer: str, **more: object) -> str:
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory):
+    """formgrader's own, as a server makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_CONFIG_PATH", str(CONFIG.parent))
+        patch.setenv("JUPYTER_PATH", "")
+        patch.chdir(tmp_path_factory.mktemp("home"))
+        formgrader = FormgradeExtension()
+        formgrader.root_dir = os.getcwd()
+        formgrader.initialize([])
+        yield HTMLExporter(config=formgrader.config)
+
+
+def shown(exporter, answer: str, **more: object) -> str:
     """The page of formgrader for one written answer."""
     marks = {"grade_id": "why", "grade": True, "solution": True, "locked": False, "points": 4, "task": False}
     cell = new_markdown_cell(answer, metadata={"nbgrader": marks | {"schema_version": 3}}, **more)
-    extra = {"template_name": "formgrade", "extra_template_basedirs": [handlers.template_path]}
-    config = Config({"HTMLExporter": extra})
-    config.merge(PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config())
     kind = {"name": "python3", "display_name": "Python 3"}
     notebook = nbformat.from_dict(new_notebook(cells=[cell], metadata={"kernelspec": kind}))
     resources = {"student": "amira", "assignment_id": "waves", "notebook_id": "waves", "submission_id": "1"}
-    page, _ = HTMLExporter(config=config).from_notebook_node(
-        notebook, resources | {"base_url": "", "index": 0, "total": 1}
-    )
-    return page
+    resources |= {"base_url": "", "index": 0, "total": 1}
+    return exporter.from_notebook_node(notebook, resources)[0]
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_runs_nothing_where_it_is_marked(kind):
+def test_an_answer_runs_nothing_where_it_is_marked(exporter, kind):
     bundle = {"a": {f'image/png" onerror="{RUNS}': f'" onerror="{RUNS}'}}
-    page = shown(ANSWERS[kind], **({"attachments": bundle} if "attachment" in kind else {}))
+    page = shown(exporter, ANSWERS[kind], **({"attachments": bundle} if "attachment" in kind else {}))
     text = re.sub(r"&lt;.*?&gt;", "", page, flags=re.DOTALL)
     tags = re.findall(r"<[a-z][^>]*>", text, flags=re.IGNORECASE)
     assert not [tag for tag in tags if re.search(r"\s(on\w+|style|href) *= *[\"']?(document|java|back)", tag)]
@@ -60,14 +69,14 @@ def test_an_answer_runs_nothing_where_it_is_marked(kind):
     assert not re.search("<(iframe|svg|img/)", page)
 
 
-def test_markdown_itself_is_shown_as_such():
-    page = shown("**bold**, `a < b`, $x < y$\n\n- item\n\n| a |\n|---|\n| 1 |")
+def test_markdown_itself_is_shown_as_such(exporter):
+    page = shown(exporter, "**bold**, `a < b`, $x < y$\n\n- item\n\n| a |\n|---|\n| 1 |")
     for html in ("<strong>bold</strong>", "<code>a &lt; b</code>", "<li>", "<td>1</td>"):
         assert html in page
 
 
-def test_formulas_are_drawn_without_a_script_from_elsewhere():
-    page = shown("inline $x < \\frac12$, broken $x_$, and\n\n$$\\sum_j \\mathbf v_j$$")
+def test_formulas_are_drawn_without_a_script_from_elsewhere(exporter):
+    page = shown(exporter, "inline $x < \\frac12$, broken $x_$, and\n\n$$\\sum_j \\mathbf v_j$$")
     assert page.count("<math ") == 2 and "<mfrac>" in page and "\U0001d42f" in page  # a bold v
     assert "$x_$" in page  # what is not TeX is shown as it is
     assert not re.findall(r"(?:src|href)=\"?https?://[^\"]*|import .* from '[^']*", page)
