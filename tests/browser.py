@@ -65,11 +65,11 @@ class Hub:
             self.process.kill()
 
 
-def picture(page, name: str) -> None:
+def picture(page, name: str, colours: int = 48) -> None:
     """Keep a picture of the screen for the README, if MG9_SCREENS names a folder."""
     if folder := os.environ.get("MG9_SCREENS"):
         screen = Image.open(BytesIO(page.screenshot()))
-        screen.convert("RGB").quantize(48).save(Path(folder, f"{name}.png"), optimize=True)
+        screen.convert("RGB").quantize(colours).save(Path(folder, f"{name}.png"), optimize=True)
 
 
 class Person:
