@@ -202,3 +202,20 @@ def test_without_bubblewrap_the_grader_refuses(tmp_path):
         assert done.returncode == (1 if words == ["doctor"] else 2)
         assert "install the package bubblewrap" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making control groups and namespaces needs root")
+def test_groups_of_a_killed_grader_are_swept_and_of_one_in_a_container_are_not():
+    groups = [Group.make(Group.own_name(), 100, 10, 1) for _ in range(2)]
+    if not all(groups):
+        pytest.skip("no control group can be made here")
+    ours, killed = groups
+    for folder in killed.folders:
+        folder.rename(folder.with_name(folder.name.replace(f"-{os.getpid()}-", f"-{2**30}-")))
+    program = "from course.grader.groups import Group; Group.make(Group.own_name(), 100, 10, 1).remove()"
+    apart = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program]
+    subprocess.run(apart, check=True)
+    assert all(folder.exists() for folder in ours.folders)
+    Group.make(Group.own_name(), 100, 10, 1).remove()
+    assert not any(folder.exists() for folder in killed.folders)
+    ours.remove()

@@ -10,6 +10,7 @@ Read in order: `Group.make`, `_places`, `_settings`.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import time
 from contextlib import suppress
@@ -44,6 +45,11 @@ class Group:
             return None
         return cls(tuple(made)) if made else None
 
+    @staticmethod
+    def own_name() -> str:
+        """A name that says which process makes it; a container has numbers of its own."""
+        return f"mg9grader-{_namespace()}-{os.getpid()}-{secrets.token_hex(4)}"
+
     def entering(self, command: list[str]) -> list[str]:
         """The command that enters the group and then becomes `command`."""
         enter = " && ".join(f"echo $$ > '{folder}/cgroup.procs'" for folder in self.folders)
@@ -76,10 +82,14 @@ class Group:
 
 def _sweep(place: Path) -> None:
     """Remove the empty groups that a grader has left which was killed."""
-    for folder in place.glob("mg9-*-*"):
-        if not Path("/proc", folder.name.split("-")[1]).exists():
+    for folder in place.glob(f"mg9grader-{_namespace()}-*"):
+        if not Path("/proc", folder.name.split("-")[2]).exists():
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def remove_named(prefix: str) -> None:

@@ -45,9 +45,7 @@ class Sandbox:
         """Start `program`; `files` are written into the sandbox first, path -> content."""
         refuse_without_tools()
         self.user, self._slot = _free_user() if os.geteuid() == 0 else (0, None)
-        self.group = Group.make(
-            f"mg9-{os.getpid()}-{id(self)}", limits.memory_mb, limits.processes, limits.threads
-        )
+        self.group = Group.make(Group.own_name(), limits.memory_mb, limits.processes, limits.threads)
         pipes = {path: _pipe_with(content) for path, content in (files or {}).items()}
         more = [w for path, fd in pipes.items() for w in ("--perms", "0644", "--file", str(fd), path)]
         read, write = os.pipe()
