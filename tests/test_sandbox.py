@@ -1,6 +1,7 @@
 """The sandbox: every limit is tried by a real program in a real one, and its absence is noticed."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,23 @@ def without(*words: str):
 def test_a_network_would_be_noticed(monkeypatch):
     monkeypatch.setattr("course.grader.sandbox.command", without("--unshare-net"))
     assert "127.0.0.1" in doctor.held(BY_NAME["network"])
+
+
+def test_a_key_ring_would_be_noticed(monkeypatch):
+    monkeypatch.setattr("course.grader.sandbox.without_keys", bytes)
+    assert doctor.held(BY_NAME["keys"])
+
+
+def test_a_place_without_a_limit_would_be_noticed(monkeypatch):
+    complete = bubblewrap.command
+
+    def command(*arguments, **named):
+        words = complete(*arguments, **named)
+        at = words.index("/dev", words.index("--chdir"))
+        return words[: at - 1] + words[at + 1 :]  # without --remount-ro /dev
+
+    monkeypatch.setattr("course.grader.sandbox.command", command)
+    assert "/dev" in doctor.held(BY_NAME["disk"])
 
 
 def test_a_mount_too_many_would_be_noticed(monkeypatch):
@@ -143,6 +161,12 @@ def test_copies_of_a_killed_grader_are_swept_and_of_a_running_one_are_not(tmp_pa
         grader.wait()
         package.copy_of(("mg9/swept_again.py",))
         assert not copy.parent.exists()
+
+
+def test_a_copy_that_was_taken_away_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shutil.rmtree(package.copy_of(("mg9/taken.py",)).parent)
+    assert (package.copy_of(("mg9/taken.py",)) / "taken.py").is_file()
 
 
 def test_the_masked_module_says_why_it_is_not_there():

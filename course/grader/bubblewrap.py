@@ -2,10 +2,10 @@
 
 It sees the Python environment and mg9 read-only, an empty home and /tmp of limited size, and no network. It
 does not see solutions/, course/, the gradebook, other submissions, the cache folder but for the files that an
-assignment names, or the modules that it masks (its answers). There is no seccomp filter: it would guard
-against faults of the kernel alone (no program here has a capability or can make a namespace), by a list of
-calls that is another for each processor and each version of torch; a machine that grades is better kept up to
-date.
+assignment names, or the modules that it masks (its answers). The only system calls that are
+filtered are those of key rings (calls.py). A longer list would guard against faults of the kernel alone (no
+program here has a capability or can make a namespace), and be another for each processor and each version of
+torch; a machine that grades is better kept up to date.
 
 Read in order: `Limits`, `Place` (what is to be seen), `command`.
 """
@@ -70,7 +70,8 @@ def command(
     words += (
         _environment() + _package(place.mask) + _cache(place.cached)
     )  # after /tmp, where the course itself may lie
-    words += [*more, "--chdir", HOME, "--remount-ro", "/"]
+    # bubblewrap's /dev is a memory file system without a limit, and an ordinary user's own.
+    words += [*more, "--chdir", HOME, "--remount-ro", "/dev", "--remount-ro", "/"]
     if user:
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
         drop += ["--bounding-set=-all", "--no-new-privs", "--"]

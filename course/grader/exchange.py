@@ -25,6 +25,7 @@ from traitlets.config import PyFileConfigLoader
 from .build import CONFIG
 from .form import assignments
 from .ingest import FolderError
+from .reading import Unusable, regular, shown
 
 LARGEST, MOST, DEEPEST = 100 * 2**20, 1000, 10  # bytes, files and folders in each other of one submission
 SECRET = "submission_secret.txt"  # names the page of feedback, which only its student can find
@@ -83,7 +84,7 @@ class Collect(ExchangeCollect):
         self._say("; ".join([f"{student}: collected", *left_out]))
 
     def _say(self, line: str) -> None:
-        line = line.encode(errors="replace").decode()  # a name of a file need not be text
+        line = shown(line.encode(errors="replace").decode())  # a name of a file need not be text
         self.says.append(line)
         self.log.info(line)
 
@@ -137,7 +138,8 @@ def give_back(marks: Path, submitted: Path) -> list[str]:
         is_graded = any(_sha256(file) == line["sha256"] for file in work.glob("*.ipynb"))
         if not (is_graded and page.is_file() and (work / SECRET).is_file()):
             continue  # a newer one was collected: grade it first
-        checksum = notebook_hash(secret=(work / SECRET).read_text(), notebook_id=name)
+        secret = _content(work / SECRET).decode("utf-8", "replace")
+        checksum = notebook_hash(secret=secret, notebook_id=name)
         folder = _exchange() / "feedback"
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)  # who knows the name of a page may read it, nobody may list them
@@ -169,7 +171,15 @@ def _run(kind: type[Exchange], root: Path, name: str, **traits: object) -> Excha
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(_content(file)).hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    """What is in an ordinary file; nothing where it is none: nobody waits for a pipe."""
+    try:
+        return regular(file)
+    except Unusable:
+        return b""
 
 
 def _owner(place: Path) -> str:

@@ -30,6 +30,7 @@ from .definitions import defined, parsed, repeatable
 from .form import grade_id, is_grade, is_locked, is_solution, only_call
 from .ingest import Submission
 from .kernel import Dead, Kernel
+from .outputs import Room, plain
 from .pool import Wanted
 from .remote import Remote
 from .result import Result
@@ -72,6 +73,7 @@ class _Grading:
         self.ran: list[tuple[NotebookNode, bool]] = []  # cells, and whether to run all of it again
         self.lost: dict[str, str] = {}  # names without a value -> why
         self.deaths: list[str] = []
+        self.room = Room()
         self.current: Kernel | None = None
 
     def run(self) -> Run:
@@ -103,10 +105,11 @@ class _Grading:
         """Run one of the student's cells; remember which names it leaves without a value."""
         began = time.monotonic()
         try:
-            status, cell.outputs = self._kernel().execute(cell.source, self._seconds(self.terms.cell_seconds))
+            status, outputs = self._kernel().execute(cell.source, self._seconds(self.terms.cell_seconds))
+            cell.outputs = self.room.fit(outputs)
             cell.execution_count = self.number
         except Dead as end:
-            cell.outputs = getattr(end, "outputs", [])
+            cell.outputs = self.room.fit(getattr(end, "outputs", []))
             self._died(f"cell {label} ended the process: {end}", defined(cell.source))
             return
         names = defined(cell.source)
@@ -131,7 +134,7 @@ class _Grading:
 
         def result(state: str, says: str, **more: object) -> None:
             spent = round(time.monotonic() - began, 3)
-            told = Result(name, check.name, state, says, slide=check.slide, seconds=spent, **more)
+            told = Result(name, check.name, state, plain(says), slide=check.slide, seconds=spent, **more)
             self._enter(cell, told)
 
         deadly = [self.lost[one] for one in objects if "ended the process" in self.lost.get(one, "")]
@@ -149,7 +152,7 @@ class _Grading:
             failure.told_by(check)
             more = {"crystal": failure.crystal, "cause": failure.cause, "figure": failure.figure}
             if failure.expected is not None or failure.got is not None:
-                more |= {"expected": str(failure.expected), "got": str(failure.got)}
+                more |= {"expected": plain(failure.expected), "got": plain(failure.got)}
             says = self._root(failure.what) if failure.state == "error" else failure.what
             result(failure.state, says, student_lines=tuple(failure.student_lines), **more)
         except Dead as end:

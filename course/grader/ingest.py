@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from .form import grade_id
-from .reading import Unusable, kind, read, regular
+from .reading import Unusable, kind, read, regular, shown
 from .restore import restore
 
-MOST_FILES = 50  # of one student
+MOST_FILES, MOST_NAMES = 50, 10_000  # of one student: that are looked at, that are listed
+LONGEST_NAME = 200  # bytes; a page is called after its student
 DEEPEST = 2  # folders below the student's
 FINE = ("ok", "renamed")  # the verdicts that need nobody's attention
 
@@ -61,24 +62,38 @@ def find_submissions(folder: Path, assignment: str, others: Iterable[str] = ()) 
             inner = place / assignment
             chosen = inner if inner.is_dir() and not inner.is_symlink() else place
             skipped = set(others) | {"__pycache__"}
-            found[place.name] = [place] if place.is_symlink() else list(_files(chosen, skipped))
+            files = [place] if place.is_symlink() else _files(chosen, skipped, f"{assignment}.ipynb")
+            found[called(place.name, found)] = files
     if not found:
         raise FolderError(f"{folder} holds no student's folder; {expected}")
     return found
 
 
-def _files(folder: Path, skipped: set[str]) -> Iterator[Path]:
-    """Files and links in `folder` and the folders in it, links not followed, at most MOST_FILES."""
-    count = 0
+def called(folder: str, others: Iterable[str]) -> str:
+    """What a student is called whose folder has this name: nearly always the same. A name that cannot be
+    printed or is too long to be that of a page gets a backslash, and with it a verdict in `ingest`."""
+    name = shown(folder)
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = name[:60] + "\\..."
+    while name in others:
+        name += "\\"
+    return name
+
+
+def _files(folder: Path, skipped: set[str], right: str) -> list[Path]:
+    """Files and links in `folder` and the folders in it, links not followed, at most MOST_FILES: first the
+    one with the right name, then other notebooks."""
+    found: list[Path] = []
     for here, inner, files in os.walk(folder):
         depth = len(Path(here).relative_to(folder).parts)
         links = [name for name in inner if os.path.islink(os.path.join(here, name))]
         inner[:] = sorted(set(inner) - set(links) - skipped) if depth < DEEPEST else []
         inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in sorted(files + links):
-            if not name.startswith(".") and name != "timestamp.txt" and count < MOST_FILES:
-                count += 1
-                yield Path(here, name)
+        names = sorted(name for name in files + links if name[0] != "." and name != "timestamp.txt")
+        found += [Path(here, name) for name in names[:MOST_NAMES]]
+        if len(found) > MOST_NAMES:
+            break
+    return sorted(found, key=lambda file: (file.name != right, *_rank(file)))[:MOST_FILES]
 
 
 def ingest(
@@ -86,8 +101,11 @@ def ingest(
 ) -> Submission:
     """Read what a student handed in. `others`: grade ids of the other assignments, to name a wrong one."""
     blank = Submission(student, assignment, "missing", f"no notebook of {assignment} was handed in")
-    if set("[]*?") & set(student):
-        says = "nbgrader cannot take the characters [ ] * ? in a student's folder name; rename the folder"
+    if set("[]*?\\") & set(student):
+        says = (
+            "a student's folder cannot have the characters [ ] * ? \\ or any that cannot be printed in its "
+            f"name, or more than {LONGEST_NAME} bytes; rename it"
+        )
         return replace(blank, verdict="folder name", says=says)
     refused, strangers = None, []
     # The right name first, then other notebooks, then whatever may be a notebook under another name.
@@ -95,9 +113,9 @@ def ingest(
         try:
             content = regular(file)
             if file.suffix != ".ipynb" and not content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
-                strangers.append(kind(file.name, content))
+                strangers.append(kind(shown(file.name), content))
                 continue
-            notebook, notes = read(file.name, content)
+            notebook, notes = read(shown(file.name), content)
             notes += belongs(file, notebook, assignment, source, others)
             notebook, repaired = restore(notebook, source)
         except Unusable as error:
@@ -105,13 +123,13 @@ def ingest(
             refused = refused or replace(blank, verdict=verdict, says=says)
             continue
         except Exception as error:  # whatever else is wrong with a file, the next student's is read
-            says = f"{file.name} could not be read: {type(error).__name__}: {error}"
+            says = shown(f"{file.name} could not be read: {type(error).__name__}: {error}")
             refused = refused or replace(blank, verdict="unreadable", says=says)
             continue
-        left = [other.name for other in files if other != file and other.suffix == ".ipynb"]
+        left = [shown(other.name) for other in files if other != file and other.suffix == ".ipynb"]
         notes += repaired + ([f"not looked at: {', '.join(left)}"] if left else [])
         renamed = file.name != f"{assignment}.ipynb"
-        says = f"{file.name} was recognised by its cells as {assignment}.ipynb" if renamed else "read"
+        says = f"{shown(file.name)} was recognised by its cells as {assignment}.ipynb" if renamed else "read"
         stamp, late = timestamp(file.parent)
         return Submission(
             student,
@@ -136,15 +154,15 @@ def belongs(
     """Refuse a notebook of another assignment; returns notes. Raises `Unusable`."""
     own = {grade_id(cell) for cell in notebook.cells} - {""}
     wanted = {grade_id(cell) for cell in source.cells} - {""}
-    right_name = file.stem == assignment
+    name, right_name = shown(file.name), file.stem == assignment
     if own & wanted and (right_name or len(own & wanted) * 2 >= len(own)):
         return []
     alike = max(others, key=lambda other: len(others[other] & own), default="")
     if alike and others[alike] & own:
-        raise Unusable("wrong assignment", f"{file.name} is the notebook of {alike}, not of {assignment}")
+        raise Unusable("wrong assignment", f"{name} is the notebook of {alike}, not of {assignment}")
     raise Unusable(
         "wrong assignment",
-        f"{file.name} has none of the marked cells of {assignment}; was it written in a new notebook?",
+        f"{name} has none of the marked cells of {assignment}; was it written in a new notebook?",
     )
 
 

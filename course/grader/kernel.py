@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 
 from mg9.checks import CheckFailed, Raised, Refused, WrongKind, wire
 
-from .outputs import Outputs
+from .outputs import Outputs, plain
 from .sandbox import Bare, Limits, Place, Sandbox
 
 CHANNELS = {"shell": 1, "iopub": 2, "stdin": 3, "hb": 4, "control": 5}
@@ -33,6 +33,8 @@ LARGEST = {
     "iopub": 32_000_000,
     "control": 1_000_000,
 }  # bytes of a part
+LARGEST_JSON = 16_000_000  # bytes; JSON may take thirty times as much memory, what a check asks for a few MB
+REFUSED = b'{"failure": {"state": "refused", "what": "what came back is too long: return arrays or tensors"}}'
 GRACE, TOLD = 5.0, 3  # seconds to stop when told to, and how often it is told
 FLOOD = 1_500_000_000  # bytes by which a flood of messages may let the grader grow
 OPTIONS = ["--HistoryManager.hist_file=:memory:", "--log-level=50"]
@@ -214,6 +216,9 @@ class Kernel:
         """One message of the kernel; None for what is no message of Jupyter's."""
         try:
             _, parts = self.session.feed_identities(socket.recv_multipart(zmq.NOBLOCK))
+            if sum(map(len, parts[1:5])) > LARGEST_JSON:  # header, parent, metadata, content
+                parts[3:5] = b"{}", REFUSED
+                parts[0] = self.session.sign(parts[1:5])
             message = self.session.deserialize(parts)
             known = isinstance(message["content"], dict) and isinstance(message["parent_header"], dict)
             return message if known else None
@@ -231,14 +236,14 @@ def _failure(told: dict) -> CheckFailed:
     """What the student's process says went wrong: texts, of limited length."""
 
     def text(name: str, most: int) -> str:
-        return str(told.get(name, ""))[:most]
+        return plain(told.get(name, ""))[:most]
 
     kind = {"error": Raised, "refused": Refused}.get(told.get("state"), WrongKind)
     failure = kind(text("what", 1000))
     if told.get("expected") is not None:
         failure.expected, failure.got = text("expected", 500), text("got", 500)
     lines = told.get("lines")
-    failure.student_lines = [str(line)[:200] for line in lines[:3]] if isinstance(lines, list) else []
+    failure.student_lines = [plain(line)[:200] for line in lines[:3]] if isinstance(lines, list) else []
     return failure
 
 

@@ -13,8 +13,11 @@ from nbformat.v4 import new_output
 LONGEST = 20_000  # characters of one cell's text
 LARGEST_PICTURE = 1_000_000  # characters of base64
 MOST = 50  # outputs of one cell
+ROOM = 20_000_000  # characters of a whole notebook's outputs, pictures included
+FULL = "... (cut: the outputs of a notebook may have {:,} characters)\n"
 CUT = "\n... (cut: a cell may print {:,} characters)\n"
-CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")  # colours, and what a terminal would obey
+# Colours, what a terminal would obey, text turned around, and halves of letters, which cannot be written.
+CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Outputs:
@@ -74,6 +77,24 @@ class Outputs:
             kept["image/png"] = png
         if kept:
             self.outputs.append(new_output("display_data", data=kept))
+
+
+class Room:
+    """How much may still be kept of a notebook's outputs: a cell that needs more keeps its error alone."""
+
+    def __init__(self) -> None:
+        self.left = ROOM
+
+    def fit(self, outputs: list[NotebookNode]) -> list[NotebookNode]:
+        """The outputs of one cell, or what there is room for."""
+        size = sum(len(str(output)) for output in outputs)
+        if size <= self.left:
+            self.left -= size
+            return outputs
+        errors = [output for output in outputs if output.output_type == "error"]
+        for error in errors:
+            error.traceback = []
+        return [new_output("stream", name="stdout", text=FULL.format(ROOM)), *errors]
 
 
 def plain(text: object) -> str:

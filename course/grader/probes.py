@@ -65,6 +65,20 @@ print(seen or "HOLDS")
         "move the course out of the Python environment's folder",
     ),
     Probe(
+        "keys",
+        "the session's key ring, which the instructor's programs have",
+        """
+import ctypes, platform
+machine = platform.machine()
+first = {"x86_64": 248, "aarch64": 217, "riscv64": 217}.get(machine)
+call = ctypes.CDLL(None).syscall
+left = first and call(first, b"user", b"mg9-doctor", b"x", 1, -3)
+found = first and call(first + 2, 10, -3, b"user", b"mg9-doctor", 0)
+print("HOLDS" if left == found == -1 else (machine, left, found))
+""",
+        "bubblewrap without --seccomp, or a processor that course/grader/calls.py does not know",
+    ),
+    Probe(
         "masked modules",
         "the answer modules of an assignment",
         """
@@ -129,9 +143,13 @@ except OSError:
     ),
     Probe(
         "disk",
-        "40 MB each in /tmp, home and /dev/shm, where 16 are allowed",
+        "40 MB each in /tmp, home and /dev/shm, where 16 are allowed, and other places to write",
         """
 full = []
+for line in open("/proc/self/mounts"):  # what may be written to without a limit is no place for a student
+    _, folder, kind, options, *_ = line.split()
+    about = os.statvfs(folder) if kind == "tmpfs" and "rw" in options.split(",") else None
+    full += [folder] if about and about.f_blocks * about.f_frsize > 17_000_000 else []
 for folder in ("/tmp", os.environ["HOME"], "/dev/shm"):
     try:
         for number in range(4):

@@ -36,6 +36,11 @@ class Unusable(ValueError):
     """A file that cannot be graded: (verdict, sentence)."""
 
 
+def shown(name: str) -> str:
+    """The name of a file or folder as it can be printed and written, whatever bytes it has on the disk."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def regular(file: Path) -> bytes:
     """The content of an ordinary file. Raises `Unusable` for links, pipes, devices and what is too large."""
     try:
@@ -44,14 +49,14 @@ def regular(file: Path) -> bytes:
     except OSError as error:
         link = file.is_symlink()
         why = "a symbolic link, and links are not followed" if link else f"not readable: {error.strerror}"
-        raise Unusable("link" if link else "unreadable", f"{file.name} is {why}") from error
+        raise Unusable("link" if link else "unreadable", f"{shown(file.name)} is {why}") from error
     with open(handle, "rb") as opened:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable("not a file", f"{file.name} is a folder, a pipe or a device")
+            raise Unusable("not a file", f"{shown(file.name)} is a folder, a pipe or a device")
         if status.st_size > LARGEST:
             size = f"{status.st_size / 1e6:.0f} MB (at most {LARGEST / 1e6:.0f})"
-            raise Unusable("too large", f"{file.name} has {size}; clear its outputs")
+            raise Unusable("too large", f"{shown(file.name)} has {size}; clear its outputs")
         return opened.read(LARGEST)
 
 

@@ -25,6 +25,7 @@ import psutil
 
 from . import reaper
 from .bubblewrap import KERNEL, Limits, Place, command
+from .calls import without_keys
 from .groups import Group
 
 FIRST_USER = 60_000  # the first of the users that sandboxes run under if root starts them
@@ -46,8 +47,11 @@ class Sandbox:
         refuse_without_tools()
         self.user, self._slot = _free_user() if os.geteuid() == 0 else (0, None)
         self.group = Group.make(Group.own_name(), limits.memory_mb, limits.processes, limits.threads)
-        pipes = {path: _pipe_with(content) for path, content in (files or {}).items()}
+        pipes = {path: _pipe_with(content.encode()) for path, content in (files or {}).items()}
         more = [w for path, fd in pipes.items() for w in ("--perms", "0644", "--file", str(fd), path)]
+        if calls := without_keys():
+            pipes["calls"] = _pipe_with(calls)
+            more += ["--seccomp", str(pipes["calls"])]
         read, write = os.pipe()
         words = command(
             program, limits, place, self.user, ["--info-fd", str(write), *more], alone=not self.group
@@ -228,9 +232,9 @@ def _free_user() -> tuple[int, IO]:
     raise NoSandbox("a thousand sandboxes are running; wait for some of them to end")
 
 
-def _pipe_with(content: str) -> int:
+def _pipe_with(content: bytes) -> int:
     """A file descriptor from which `content` (a few kB) can be read."""
     read, write = os.pipe()
-    with os.fdopen(write, "w") as target:
+    with os.fdopen(write, "wb") as target:
         target.write(content)
     return read

@@ -21,6 +21,7 @@ from course.grader.build import build
 from course.grader.classes import read_class
 from course.grader.form import read_source
 from course.grader.grading import grade_class
+from course.grader.ingest import called
 from course.grader.sandbox import refuse_without_sandbox
 from course.grader.terms import Terms
 from course.grader.workers import Crew
@@ -114,7 +115,7 @@ def judge(outcome: Outcome, source: object, out: Path) -> None:
     pages = {page.name: page.read_text(encoding="utf-8") for page in (out / "feedback").glob("*.html")}
     pages["marks.csv"] = (out / "marks.csv").read_text(encoding="utf-8")
     for attack in outcome.attacks:
-        row = rows.get(attack.folder)
+        row = rows.get(called(attack.folder, ()))
         if row is None:
             outcome.fault(attack.name, "is not in the table of marks")
             continue

@@ -338,3 +338,86 @@ def several(folder: Path, notebook: dict) -> None:
     put(folder, notebook)
     for number in range(100):
         (folder / f"target ({number}).ipynb").write_text('{"cells": [' * (number % 3))
+
+
+@attack("a name that is no text", student="zo\udceb", answers="right", verdict="folder name")
+def name_of_bytes(folder: Path, notebook: dict) -> None:
+    """The student's folder has a name that is not UTF-8, as old archives unpack it."""
+    put(folder, notebook)
+
+
+@attack("a name that a terminal obeys", student="zoë\x1b[2J\nbruno  9 of 9  ok", verdict="folder name")
+def name_of_controls(folder: Path, notebook: dict) -> None:
+    """The student's folder has a name that clears the screen and puts a line of its own into the table."""
+    put(folder, notebook)
+
+
+@attack("a name without end", student="x" * 255, verdict="folder name")
+def long_name(folder: Path, notebook: dict) -> None:
+    """The student's folder has the longest name that there is, so that no page can be called after it."""
+    put(folder, notebook)
+
+
+@attack("a name that is markup", student="<img src=x onerror=alert(1)>", absent=['row"><img', "<h1><img"])
+def name_of_markup(folder: Path, notebook: dict) -> None:
+    """The student's folder has a name that a browser would run."""
+    put(folder, notebook)
+
+
+@attack("a name that is a pattern", student="{student_id}+target+2026 %(x)s \\d+", verdict="folder name")
+def name_of_patterns(folder: Path, notebook: dict) -> None:
+    """The student's folder has a name that format strings and regular expressions would read."""
+    put(folder, notebook)
+
+
+@attack("files whose names are no text", answers="right", earns=ALL, verdict="ok")
+def names_of_files(folder: Path, notebook: dict) -> None:
+    """Other notebooks with names that are not UTF-8, of control characters, and very long."""
+    put(folder, notebook)
+    for name in ("zo\udceb.ipynb", "\x1b[2J\nbruno  9 of 9  ok.ipynb", f"{'y' * 240}.ipynb", "\u202ebnypi.x"):
+        (folder / name).write_text("{}")
+
+
+@attack("many files beside the notebook", answers="right", earns=ALL, verdict="ok")
+def many_files(folder: Path, notebook: dict) -> None:
+    """No attack: a hundred pictures whose names come before that of the notebook."""
+    put(folder, notebook)
+    for number in range(100):
+        (folder / f"a{number:02d}.png").write_bytes(b"\x89PNG")
+
+
+@attack("cells that take long to read", answers="right", earns=ALL)
+def long_to_read(folder: Path, notebook: dict) -> None:
+    """Six hundred line magics, and a text with 100,000 fields: for who reads the code."""
+    place = notebook["cells"].index(cell(notebook, "start"))
+    plain = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    for number, source in enumerate(["!true\n" * 600, f"x = f'{'{1}' * 100_000}'"]):
+        notebook["cells"].insert(place, plain | {"id": f"r{number}", "source": source})
+    put(folder, notebook)
+
+
+@attack("pictures without end", answers="right", earns=ALL, verdict="ok")
+def many_pictures(folder: Path, notebook: dict) -> None:
+    """Thirty cells with fifty pictures of a megabyte each: 1.5 GB for who keeps them."""
+    place = notebook["cells"].index(cell(notebook, "start"))
+    source = "from IPython.display import display\nfor _ in range(50):\n"
+    source += "    display({'image/png': 'iVBORw0KGgo' + 'A' * 900_000}, raw=True)"
+    plain = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+    notebook["cells"][place:place] = [plain | {"id": f"p{n}"} for n in range(30)]
+    put(folder, notebook)
+
+
+@attack("right code with one warning", kind="warning", answers="right", earns=ALL, unsandboxed=True)
+def one_warning(folder: Path, notebook: dict) -> None:
+    """No attack: right functions, each of which gives one warning where a graded cell calls it."""
+    warn = "):\n    import warnings\n    warnings.warn('this will be removed', FutureWarning, stacklevel=2)\n"
+    for name in ("gaussian", "readout", "families"):
+        c = cell(notebook, name)
+        c["source"] = text(c).replace("):\n", warn, 1)
+    layer = cell(notebook, "convolution")
+    head = "def forward(self, v, u, edge_index):\n"
+    assert head in text(layer)
+    layer["source"] = text(layer).replace(
+        head, head + "        import warnings\n        warnings.warn('this will be removed', stacklevel=2)\n"
+    )
+    put(folder, notebook)

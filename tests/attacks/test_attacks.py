@@ -62,6 +62,15 @@ KINDS = {
     "ptrace": "ptrace",
     "shared memory": "shared_memory",
     "namespaces": "unshare",
+    "trace functions": "settrace",
+    "the garbage collector": r"gc\.get_objects",
+    "exit handlers": "atexit",
+    "signal handlers": r"signal\.signal",
+    "late threads": r"Thread\(target",
+    "cell magics": "%%script",
+    "outputs that a browser would run": "application/javascript",
+    "key rings": "key ring",
+    "replies that cannot be written": "ud800",
 }
 FILES = (
     "edited",
@@ -72,6 +81,10 @@ FILES = (
     "nested",
     "encoding",
     "another kernel",
+    "names are no text",
+    "terminal obeys",
+    "take long to read",
+    "pictures without end",
 )
 
 
