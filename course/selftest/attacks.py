@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
+
 from course.grader.build import build
 from course.grader.classes import read_class
 from course.grader.form import read_source
@@ -94,10 +96,10 @@ def run_attacks(
         traps.watch(watched)
         arguments = [sys.executable, "-c", CHILD, root, assignment, submitted, out, str(seed), str(jobs)]
         env = os.environ | traps.environment | {"MG9_CACHE": str(folder())}  # not in the home that is watched
-        done = subprocess.run(list(map(str, arguments)), env=env, capture_output=True, text=True)
-        outcome.aborted = done.returncode != 0 or not (out / "marks.csv").is_file()
+        code, said = _graded(list(map(str, arguments)), env, out / "log.jsonl", len(attacks), assignment)
+        outcome.aborted = code != 0 or not (out / "marks.csv").is_file()
         if outcome.aborted:
-            outcome.fault("", f"the class was aborted: {done.stderr.strip()[-1000:]}")
+            outcome.fault("", f"the class was aborted: {said.strip()[-1000:]}")
         else:
             judge(outcome, read_source(root, assignment), out)
         for what in traps.sprung(out):
@@ -106,6 +108,24 @@ def run_attacks(
         traps.close()
     outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def _graded(
+    command: list[str], env: dict[str, str], log: Path, total: int, assignment: str
+) -> tuple[int, str]:
+    """(exit code, what it printed) of the process that grades, with a bar of the lines in its log."""
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        process = subprocess.Popen(command, env=env, stdout=printed, stderr=printed)
+        try:
+            with tqdm(total=total, desc=f"{assignment}: attacks", unit="attack", leave=False) as bar:
+                while process.poll() is None:
+                    time.sleep(0.5)
+                    bar.update((log.read_bytes().count(b"\n") if log.is_file() else 0) - bar.n)
+        finally:
+            process.kill()  # with it end its workers and their sandboxes
+            process.wait()
+        printed.seek(0)
+        return process.returncode, printed.read()
 
 
 def judge(outcome: Outcome, source: object, out: Path) -> None:

@@ -10,7 +10,6 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tqdm import tqdm
 
 from course.demo.classroom import answers_of, fill
-from course.grader.execution import grade
+from course.grader.execution import NoKernel
 from course.grader.form import FormError, Question, grade_id, questions, read_source
 from course.grader.ingest import Submission
 from course.grader.restore import restore
 from course.grader.terms import Run, Terms
+from course.grader.workers import Crew
 
 from .slices import Slices
 
@@ -162,8 +162,11 @@ class Table:
         return "\n".join(lines + [f"  - {fault}" for fault in self.faults])
 
 
-def run_suite(suite: Suite, terms: Terms, jobs: int = 2) -> Table:
-    """Everything of one assignment through `grade`: reference, rewrites, untouched exercise, mutants."""
+def run_suite(suite: Suite, terms: Terms, jobs: int = 2, title: str = "") -> Table:
+    """Everything of one assignment through `grade`: reference, rewrites, untouched exercise, mutants.
+
+    `title` stands before the bar. Raises `NoKernel` if something of it could not be run.
+    """
     start, table = time.monotonic(), Table(suite.assignment)
     asked = [question for question in questions(suite.source) if question.check]
     reference = answers_of(suite.source)
@@ -174,15 +177,14 @@ def run_suite(suite: Suite, terms: Terms, jobs: int = 2) -> Table:
         "reference": filled(suite, reference),
         "untouched": filled(suite, {}),
     } | rewrites
+    submissions = [Submission(name, suite.assignment, "ok", notebook=work) for name, work in works.items()]
     runs: dict[str, Run] = {}
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(works), desc=suite.assignment, leave=False) as bar:
-        futures = {
-            name: pool.submit(grade, Submission(name, suite.assignment, "ok", notebook=notebook), terms)
-            for name, notebook in works.items()
-        }
-        for name, future in futures.items():
-            runs[name] = future.result()
-            bar.update()
+    with Crew(jobs) as crew:
+        about = {"total": len(works), "desc": title or suite.assignment, "unit": "notebook", "leave": False}
+        for submission, run in tqdm(crew.grade(submissions, terms), **about):
+            if isinstance(run, str):
+                raise NoKernel(f"{suite.assignment}, {submission.student}: {run}")
+            runs[submission.student] = run
     for name in ("reference", *rewrites):
         wrong = list(_wrong(runs[name], asked, points=True))
         kind = "reference" if name == "reference" else "rewrites"
