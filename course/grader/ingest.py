@@ -103,8 +103,8 @@ def ingest(
     blank = Submission(student, assignment, "missing", f"no notebook of {assignment} was handed in")
     if set("[]*?\\") & set(student):
         says = (
-            "a student's folder cannot have the characters [ ] * ? \\ or any that cannot be printed in its "
-            f"name, or more than {LONGEST_NAME} bytes; rename it"
+            "nbgrader cannot take the characters [ ] * ? \\ in a student's folder name, and a page none that "
+            f"cannot be printed and no more than {LONGEST_NAME} bytes; rename the folder"
         )
         return replace(blank, verdict="folder name", says=says)
     refused, strangers = None, []
