@@ -116,8 +116,9 @@ lint: .venv/.ready  ## check style
 format: .venv/.ready  ## mend style
 	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
+# soupsieve 3 asks for Python 3.11.5; Debian 12 has 3.11.2.
 DIRECT := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-  print(*p["dependencies"], *sum(p["optional-dependencies"].values(), []), "setuptools", sep="\n")
+  print(*p["dependencies"], *sum(p["optional-dependencies"].values(), []), "setuptools", "soupsieve<3", sep="\n")
 
 lock:  ## renew requirements.lock from pyproject.toml (with Python 3.11)
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \

@@ -14,10 +14,15 @@ c.CourseDirectory.release_directory = "exercises"
 
 # The exchange is where the hub hands out and takes in (course/hub).
 c.CourseDirectory.course_id = "mg9"
-c.Exchange.root = os.environ.get("MG9_EXCHANGE", "/srv/mg9/exchange")
 course = find_spec("course")  # instructors'; students have nbgrader's own alone
-if course:
-    c.ExchangeFactory.collect = "course.grader.exchange.Collect"
+if ngshare := os.environ.get("MG9_NGSHARE"):  # in containers
+    from ngshare_exchange import configureExchange
+
+    configureExchange(c, ngshare)
+else:
+    c.Exchange.root = os.environ.get("MG9_EXCHANGE", "/srv/mg9/exchange")
+    if course:
+        c.ExchangeFactory.collect = "course.grader.exchange.Collect"
 
 # Validate runs the notebook in one request, in which the student's server answers nothing else: with the tiny
 # budget, as grading does. Seconds are of one cell.

@@ -7,12 +7,13 @@ import stat
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import distributions, entry_points
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +71,19 @@ def texts() -> list[str]:
 
 def test_the_three_files_agree() -> None:
     assert not disagreements(*texts())
+
+
+def test_what_is_locked_installs_with_every_python_that_is_promised() -> None:
+    """With 3.11.0, too: servers have the patch release of their distribution."""
+    locked = dict(line.split("==") for line in texts()[1].splitlines() if not line.startswith("#"))
+    pins = {(canonicalize_name(name), version) for name, version in locked.items()}
+    asked = {
+        (canonicalize_name(one.name), one.version.partition("+")[0]): one.metadata["Requires-Python"] or ""
+        for one in distributions()
+    }
+    assert len(pins & asked.keys()) > 100
+    refused = {pin: asked[pin] for pin in pins & asked.keys() if "3.11.0" not in SpecifierSet(asked[pin])}
+    assert refused == {}
 
 
 @pytest.mark.parametrize(

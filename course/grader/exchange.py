@@ -14,14 +14,16 @@ import os
 import pwd
 import shutil
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.exchange import ExchangeError
 from nbgrader.exchange.default import Exchange, ExchangeCollect, ExchangeReleaseAssignment
 from nbgrader.utils import notebook_hash, parse_utc
-from traitlets.config import PyFileConfigLoader
+from traitlets.config import Config, PyFileConfigLoader
 
+from . import ngshare
 from .build import CONFIG
 from .form import assignments
 from .ingest import FolderError
@@ -38,15 +40,19 @@ def release(root: Path, names: list[str]) -> list[str]:
     for name in chosen:
         if not (root / "exercises" / name).is_dir():
             raise FolderError(f"exercises/{name} does not exist; run `mg9-course build {name}`")
-        app = _run(ExchangeReleaseAssignment, root, name, force=True)
-        inbound = Path(app.inbound_path)
-        inbound.chmod(inbound.stat().st_mode | stat.S_ISVTX)  # students add folders, and remove no others'
+        app = _run("release_assignment", root, name, force=True)
+        if isinstance(app, ExchangeReleaseAssignment):
+            inbound = Path(app.inbound_path)
+            inbound.chmod(inbound.stat().st_mode | stat.S_ISVTX)  # none removes another's
     return chosen
 
 
 def collect(root: Path, name: str) -> list[str]:
     """Take the latest of what each student handed in into submitted/; returns what to say of each."""
-    return _run(Collect, root, name, update=True).says
+    app = _run("collect", root, name, update=True)
+    if isinstance(app, Collect):
+        return app.says
+    return [f"{one['student_id']}: collected" for one in app.src_records]
 
 
 class Collect(ExchangeCollect):
@@ -131,16 +137,22 @@ def give_back(marks: Path, submitted: Path) -> list[str]:
     """
     from .record import Record
 
-    record = Record(marks)
+    record, config = Record(marks), _config()
     name, given = record.assignment, []
     for student, line in sorted(record.journal.latest().items()):
         page, work = marks / "feedback" / f"{student}.html", submitted / student / name
         is_graded = any(_sha256(file) == line["sha256"] for file in work.glob("*.ipynb"))
-        if not (is_graded and page.is_file() and (work / SECRET).is_file()):
+        if not (is_graded and page.is_file()):
             continue  # a newer one was collected: grade it first
+        if ngshare.client(config, "release_feedback"):
+            ngshare.send(config, page, work, student, name)
+            given.append(student)
+            continue
+        if not (work / SECRET).is_file():
+            continue
         secret = _content(work / SECRET).decode("utf-8", "replace")
         checksum = notebook_hash(secret=secret, notebook_id=name)
-        folder = _exchange() / "feedback"
+        folder = Path(config.Exchange.root, config.CourseDirectory.course_id, "feedback")
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)  # who knows the name of a page may read it, nobody may list them
         new = folder / f"{checksum}.tmp"
@@ -151,22 +163,25 @@ def give_back(marks: Path, submitted: Path) -> list[str]:
     return given
 
 
-def _exchange() -> Path:
-    config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
-    return Path(config.Exchange.root, config.CourseDirectory.course_id)
+def _config() -> Config:
+    return PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
 
 
-def _run(kind: type[Exchange], root: Path, name: str, **traits: object) -> Exchange:
+def _run(what: str, root: Path, name: str, **traits: object) -> Exchange:
     """Run one of nbgrader's transfers with the course's settings. Raises `FolderError`."""
-    config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
+    config = _config()
+    own = {"release_assignment": ExchangeReleaseAssignment, "collect": Collect}[what]
     course = CourseDirectory(config=config, root=str(root.absolute()), assignment_id=name)
-    app = kind(coursedir=course, config=config)
+    foreign = ngshare.client(config, what)
+    app = (foreign or own)(coursedir=course, config=config)
     for key, value in traits.items():
         setattr(app, key, value)
     try:
-        app.start()
+        with ngshare.heard(app) if foreign else nullcontext():
+            app.start()
     except ExchangeError as error:
-        raise FolderError(f"{name}: {error}; the exchange is {app.root}") from error
+        where = "ngshare" if foreign else app.root
+        raise FolderError(f"{name}: {error}; the exchange is {where}") from error
     return app
 
 

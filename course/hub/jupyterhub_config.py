@@ -8,6 +8,7 @@ that. What differs from server to server stands in the first lines.
 
 import grp
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -33,15 +34,17 @@ def prepare(spawner) -> None:
     """Close the home to others, and choose the settings of students or of instructors."""
     name = spawner.user.name
     os.chmod(os.path.expanduser(f"~{name}"), 0o700)
-    instructor = name in grp.getgrnam(INSTRUCTORS).gr_mem
-    chosen = shared.environment(instructor, SETTINGS, SETTINGS / "all")
+    groups = os.getgrouplist(name, pwd.getpwnam(name).pw_gid)
+    instructor = grp.getgrnam(INSTRUCTORS).gr_gid in groups
+    chosen, programs = shared.environment(instructor, SETTINGS, SETTINGS / "all"), PYTHON / "bin"
     if instructor:
         course = Path(os.path.expanduser(f"~{name}"), COURSE)
         chosen["PYTHONPATH"] = str(course)
-        own = course / ".venv" / "bin" / "jupyterhub-singleuser"
-        spawner.cmd = [str(own)] if own.exists() else spawner.cmd
+        own = course / ".venv" / "bin"
+        programs = own if (own / "jupyterhub-singleuser").exists() else programs
+    spawner.cmd = [str(programs / "jupyterhub-singleuser")]
+    chosen["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
     spawner.environment = dict(spawner.environment) | chosen
 
 
 c.Spawner.pre_spawn_hook = prepare
-c.Spawner.cmd = [str(PYTHON / "bin" / "jupyterhub-singleuser")]
