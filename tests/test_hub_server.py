@@ -27,9 +27,9 @@ needs_room = pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is o
 # `make setup` is this environment, by a link; `make release` is what it is.
 ROOM = r"""
 set -e
-mount -t tmpfs room /mnt; cp -a /etc /mnt/etc; mount --bind /mnt/etc /etc
+stage=/mnt; mount -t tmpfs room $stage; cp -a /etc $stage/etc; mount --bind $stage/etc /etc
 for place in /home /srv /opt; do mount -t tmpfs -o mode=0755 room $place; done
-mkdir -p /mnt/bin; cd /mnt/bin; export PATH=/mnt/bin:$PATH
+mkdir -p $stage/bin; cd $stage/bin; export PATH=$stage/bin:$PATH
 cat > make <<'EOF'
 #!/bin/sh
 set -e
