@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,16 @@ def shared(monkeypatch):
     monkeypatch.setattr(exchange, "_config", lambda: config)
     monkeypatch.setattr(Client, "fails", "")
     monkeypatch.setattr(Client, "sent", [])
+
+
+def test_the_settings_turn_to_ngshare_where_the_hub_says_so(monkeypatch):
+    asked = []
+    stub = SimpleNamespace(configureExchange=lambda config, url: asked.append(url))
+    monkeypatch.setitem(sys.modules, "ngshare_exchange", stub)
+    assert exchange._config().Exchange.root and not asked
+    monkeypatch.setenv("MG9_NGSHARE", "http://172.30.9.1:8080/services/ngshare")
+    assert "root" not in exchange._config().Exchange
+    assert asked == ["http://172.30.9.1:8080/services/ngshare"]
 
 
 def test_work_goes_through_ngshare_where_it_is_configured(shared, root, graded, tmp_path):
