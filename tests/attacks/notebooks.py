@@ -358,7 +358,7 @@ def long_name(folder: Path, notebook: dict) -> None:
     put(folder, notebook)
 
 
-@attack("a name that is markup", student="<img src=x onerror=alert(1)>", absent=['row"><img', "<h1><img"])
+@attack("a name that is markup", student="<img src=x onerror=prompt(1)>", absent=['row"><img', "<h1><img"])
 def name_of_markup(folder: Path, notebook: dict) -> None:
     """The student's folder has a name that a browser would run."""
     put(folder, notebook)
