@@ -20,7 +20,8 @@ from course.grader.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 HANDBOOK = (ROOT / "course" / "HANDBOOK.md").read_text(encoding="utf-8")
-PAGES = [HANDBOOK, *((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md"))]
+OTHERS = ("README.md", "CONTRIBUTING.md", "course/grader/README.md")
+PAGES = [HANDBOOK, *((ROOT / name).read_text(encoding="utf-8") for name in OTHERS)]
 INLINE = re.findall(r"`mg9-course ([^`]*)`", "".join(PAGES))
 INLINE_WITH_STUDENT = [command for command in INLINE if "--student" in command]
 COMMANDS = re.findall(r"^    mg9-course (.*?)(?: +#.*)?$", HANDBOOK, re.M)

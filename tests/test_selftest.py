@@ -14,6 +14,7 @@ from course.grader.cached import paths_of
 from course.grader.cli import main
 from course.grader.form import FormError, assignments
 from course.grader.terms import Terms
+from course.selftest import command
 from course.selftest.attacks import Outcome
 from course.selftest.command import HEAD, line
 from course.selftest.corpus import read_corpus
@@ -115,6 +116,15 @@ def test_an_assignment_without_a_selftest_is_not_fit_for_release(root, capsys):
     assert main(["--root", str(root), "selftest", "target"]) == 1
     printed = capsys.readouterr().out
     assert "write course/selftest/target.toml" in printed and "| target | - |" in printed
+
+
+def test_an_interruption_is_told_and_keeps_nothing(root, capsys, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_one", pressed)
+    assert main(["--root", str(root), "selftest", "target"]) == 130
+    assert "interrupted; nothing is kept" in capsys.readouterr().err
 
 
 def test_the_summary_has_a_line_for_each_assignment():
