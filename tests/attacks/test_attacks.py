@@ -97,6 +97,13 @@ def test_every_kind_of_attack_is_there():
         assert any(word in attack.name for attack in ATTACKS if attack.write), word
 
 
+def test_what_an_attack_says_is_not_escaped_twice():
+    r"""'\\\\n' in a literal text of TOML is a backslash and an n for Python, and the attack another one."""
+    for attack in ATTACKS:
+        for text in attack.cells.values():
+            assert not re.search(r"\\\\[nrtx0]", text), attack.name
+
+
 def test_what_could_harm_this_machine_is_not_run_without_a_sandbox():
     """A second look at what may: nothing that starts processes, signals, writes or connects."""
     words = "subprocess|fork|kill|import.* socket|unlink|rmtree|mount|urandom|/proc/|sqlite|ctypes|expanduser"
