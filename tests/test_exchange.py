@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import stat
 import subprocess
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import nbformat
@@ -139,6 +141,14 @@ def test_each_configuration_of_a_hub_loads(name):
     config: Config = PyFileConfigLoader(name, path=str(HUB)).load_config()
     assert callable(config.Spawner.pre_spawn_hook) and config.Spawner.mem_limit
     assert config.JupyterHub.services[0]["name"] == config.JupyterHub.load_roles[0]["name"]
+
+
+def test_a_folder_called_course_makes_nobody_an_instructor(monkeypatch):
+    """The student package has one; nbgrader puts the folder where it is called on the path."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None, is_package=True))
+    assert "collect" not in exchange._config().ExchangeFactory
+    monkeypatch.undo()
+    assert "collect" in exchange._config().ExchangeFactory
 
 
 def test_the_settings_turn_off_for_students_what_instructors_have():
