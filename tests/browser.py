@@ -1,28 +1,22 @@
-"""A hub that runs, and people who use it in Chromium. Waits are for conditions, never for a while."""
+"""People who use a hub in Chromium. Waits are for conditions, never for a while."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import select
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from hubs import NO_HUB, PATIENCE
 from PIL import Image
 
-from course.hub.__main__ import end_with_parent, why_not
+from course.hub.running import Hub
 
-PATIENCE = int(
-    os.environ.get("MG9_PATIENCE", 240)
-)  # seconds for one condition: other programs may be running
 TRAINING = 4 * PATIENCE  # for what runs a whole notebook
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
@@ -31,38 +25,8 @@ FLAGS += ["--no-first-run", "--disable-background-networking", "--disable-compon
 TELL_CODE = r"""PROMPT_COMMAND='printf "\e]777;exit code %d .\a" $?'; clear"""
 CODE = re.compile(r"\]777;exit code (\d+) \.")
 NO_BROWSER = "" if CHROMIUM else "needs Chromium: make browser, or install the package chromium"
-WHY_NOT = NO_BROWSER or why_not()
+WHY_NOT = NO_BROWSER or NO_HUB
 needs_hub = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there is one")
-
-
-class Hub:
-    """`python -m course.hub`, from its start until `stop`."""
-
-    def __init__(self, log: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "course.hub", *arguments]
-        self.log = log
-        with log.open("w") as errors:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, bufsize=0, preexec_fn=end_with_parent
-            )
-        printed, end = b"", time.monotonic() + PATIENCE
-        while b"Ctrl-C" not in printed:
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
-            more = ready and os.read(self.process.stdout.fileno(), 65536)
-            if not more:
-                self.stop()
-                raise AssertionError(f"no hub: {printed.decode()}\n{log.read_text()[-3000:]}")
-            printed += more
-        self.url = re.search(rb"http\S+", printed)[0].decode()
-        self.passwords = dict(re.findall(r"(\S+) +password (\S+)", printed.decode()))
-
-    def stop(self) -> int:
-        """Stop it as `kill` does; returns the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout=90)
-        finally:
-            self.process.kill()
 
 
 def picture(page, name: str, colours: int = 48) -> None:

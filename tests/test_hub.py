@@ -7,9 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import CHROMIUM, FLAGS, TRAINING, Hub, Person, needs_hub, picture
+from browser import CHROMIUM, FLAGS, PATIENCE, TRAINING, Person, needs_hub, picture
 
 from course.demo.classroom import answers_of
+from course.hub.running import Hub
 
 AMIRA, BRUNO, INES = "mg9-amira", "mg9-bruno", "mg9-ines"  # two students and an instructor
 ASSIGNMENT = "cgcnn"
@@ -46,7 +47,7 @@ COMMENT_IN, COMMENT = "#written-answer-comment", "Which two structures have equa
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
     """The hub, until the last test here."""
-    hub = Hub(tmp_path_factory.mktemp("hub") / "hub.log", "--budget", "tiny")
+    hub = Hub(tmp_path_factory.mktemp("hub") / "hub.log", "--budget", "tiny", patience=PATIENCE)
     yield hub
     assert hub.stop() == 0
 

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from course.grader.groups import remove_named
+from course.hub import shared
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = {"unshare": "util-linux", "mount": "mount", "useradd": "passwd", "chpasswd": "passwd"}
@@ -45,6 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
         "ports": [options.port or free_port(), free_port(), free_port()],
         "groups": prefix,
         "budget": options.budget,
+        "home": options.home,
+        "limits": {
+            "MG9_HUB_MEMORY": options.memory,
+            "MG9_HUB_PROCESSES": options.processes,
+            "MG9_HUB_SERVERS": options.servers,
+            "MG9_HUB_CULL_AFTER": options.cull_after,
+        },
     }
     command = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
     command += ["--mount-proc", sys.executable, "-m", "course.hub.room"]
@@ -128,6 +136,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="of the hub (default: a free one)")
     parser.add_argument("--students", type=int, default=2, metavar="N", help="default %(default)s")
     parser.add_argument("--budget", choices=("tiny", "full"), default="full", help="how much notebooks train")
+    limits = parser.add_argument_group("limits", "of one user, but for the last two")
+    limits.add_argument("--memory", default=shared.MEMORY, metavar="SIZE", help="default %(default)s")
+    limits.add_argument("--processes", default=str(shared.PROCESSES), metavar="N", help="default %(default)s")
+    limits.add_argument(
+        "--home", default="2G", metavar="SIZE", help="a student's files (default %(default)s)"
+    )
+    limits.add_argument("--servers", default=str(shared.SERVERS), metavar="N", help="default %(default)s")
+    limits.add_argument(
+        "--cull-after",
+        default=str(shared.CULL_AFTER),
+        metavar="SECONDS",
+        help="without activity a server is stopped (default %(default)s)",
+    )
     return parser
 
 

@@ -35,7 +35,7 @@ c.DockerSpawner.remove = True
 c.DockerSpawner.notebook_dir = "/home/jovyan"
 c.DockerSpawner.volumes = {"mg9-home-{username}": "/home/jovyan"}
 c.DockerSpawner.extra_host_config = {
-    "pids_limit": 512,
+    "pids_limit": shared.PROCESSES,
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
 }
@@ -52,6 +52,7 @@ def prepare(spawner) -> None:
     instructor = spawner.user.name in INSTRUCTORS
     chosen = shared.environment(instructor) | {"MG9_NGSHARE": f"{NGSHARE}/services/ngshare"}
     del chosen["JUPYTER_CONFIG_PATH"]  # each image has its own
+    chosen["PYTHONSTARTUP"] = "/etc/mg9/kernel_first.py"
     spawner.environment = dict(spawner.environment) | chosen
     if instructor:
         spawner.image = f"{IMAGES}-instructor"

@@ -77,23 +77,13 @@ def enrol(plan: dict, root: Path) -> None:
         run("groupadd", "--force", group)
     for kind, group in GROUPS.items():
         for name in plan[kind]:
-            run(
-                "useradd",
-                "--create-home",
-                "-K",
-                "HOME_MODE=0700",
-                "--shell",
-                "/bin/bash",
-                "--groups",
-                group,
-                name,
-            )
+            run("useradd", "--no-create-home", "--shell", "/bin/bash", "--groups", group, name)
+            _make_home(name, plan["home"] if kind == "students" else "")
     # A terminal is a login shell, for which /etc/profile forgets what the server had.
     Path("/etc/profile.d/mg9.sh").write_text(f'PATH="{sys.prefix}/bin:$PATH"\n')
     passwords = "".join(f"{name}:{word}\n" for kind in GROUPS for name, word in plan[kind].items())
     run("chpasswd", input=passwords)
     shutil.copytree(HUB / "course" / "course" / "hub" / "settings", SETTINGS)
-    (SETTINGS / "all").mkdir()
     shutil.copy(HUB / "course" / "course" / "nbgrader_config.py", SETTINGS / "all")
     EXCHANGE.mkdir(mode=0o755)
     EXCHANGE.chmod(0o1777)  # nbgrader asks for a folder that everyone may write to; nobody removes another's
@@ -106,6 +96,17 @@ def enrol(plan: dict, root: Path) -> None:
     variables = {"PATH": os.environ["PATH"], "HOME": f"/home/{first}", "PYTHONPATH": folder}
     variables["JUPYTER_CONFIG_PATH"] = str(SETTINGS / "all")
     run(*as_user(first), sys.executable, *words, cwd=folder, env=variables)
+
+
+def _make_home(name: str, size: str) -> None:
+    """A home of mode 0700, a file system of its own of at most `size` if there is one."""
+    home = Path("/home", name)
+    home.mkdir(mode=0o700)
+    if size:
+        run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "home", str(home))
+    run("cp", "-a", "/etc/skel/.", str(home))
+    home.chmod(0o700)
+    run("chown", "-R", f"{name}:", str(home))
 
 
 def _left_out(place: str, names: list[str]) -> set[str]:
@@ -137,7 +138,7 @@ def serve(plan: dict, root: Path) -> int:
     ]
     programs = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"
     variables = {"PATH": programs, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": str(HUB / "course")}
-    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1"}
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1"} | plan["limits"]
     hub = subprocess.Popen([sys.executable, "-m", "jupyterhub", *words], cwd=HUB, env=variables)
     signal.signal(signal.SIGTERM, lambda *_: hub.terminate())
     announced = False

@@ -8,16 +8,22 @@ Read in order: `LimitedSpawner.start`, `LimitedSpawner.make_preexec_fn`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import resource
 import secrets
+import socket
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
-from jupyterhub.spawner import LocalProcessSpawner
+from jupyterhub.spawner import LocalProcessSpawner, SpawnException
 from traitlets import Integer, Unicode
 
 from course.grader.groups import Group
+
+ADVICE = "Try again; if it ends again, show this line to your instructor: the hub's log has the reason."
 
 
 class LimitedSpawner(LocalProcessSpawner):
@@ -35,7 +41,13 @@ class LimitedSpawner(LocalProcessSpawner):
         self.group = Group.make(name, memory_mb, self.process_limit, math.ceil(self.cpu_limit))
         if self.group is None:
             self.log.warning("no control group can be made: each process of %s is held alone", self.user.name)
-        return await super().start()
+        ip, port = await super().start()
+        while await self.poll() is None:  # else one who waits would learn of the end of it after minutes
+            with suppress(OSError), socket.create_connection((ip or "127.0.0.1", port), timeout=1):
+                return ip, port
+            await asyncio.sleep(0.2)
+        says = f"The server ended at once ({await self.poll()}). {ADVICE}"
+        raise SpawnException(says, reason="ended", status_code=500)
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server, then whatever else the user runs in the group."""
@@ -45,6 +57,7 @@ class LimitedSpawner(LocalProcessSpawner):
     def make_preexec_fn(self, name: str) -> Callable[[], None]:
         """What the child does before it becomes the server: enter the group while it is still root."""
         become_user = super().make_preexec_fn(name)
+        mark = Path(os.path.expanduser(f"~{name}"), ".jupyter", "migrated")
         files = [str(folder / "cgroup.procs") for folder in self.group.folders] if self.group else []
         limits = [(resource.RLIMIT_CORE, 0)]
         if not files:
@@ -58,6 +71,10 @@ class LimitedSpawner(LocalProcessSpawner):
             for kind, most in limits:
                 resource.setrlimit(kind, (most, most))
             become_user()
+            # Else Jupyter writes this mark, with content, at its second start, and ends if the home is full.
+            with suppress(OSError):
+                mark.parent.mkdir(exist_ok=True)
+                mark.touch()
 
         return enter
 
