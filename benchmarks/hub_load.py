@@ -38,7 +38,7 @@ STEPS = (
     "lab opens",
     "fetch",
     "open",
-    "kernel ready",
+    "kernel",
     "first cells",
     "save",
     "submit",
