@@ -7,23 +7,28 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
+import jsonschema
 import nbformat
 import psutil
 import pytest
 from nbconvert.exporters import Exporter
+from nbgrader.api import Course
 from nbgrader.dbutil import _temp_alembic_ini
+from nbgrader.nbgraderformat.v3 import MetadataValidatorV3 as ValidatorV3
 from sandboxes import needs_sandbox
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from course.grader import build, feedback, package, pool, quicker, registered, scores
+from course.grader import build, feedback, package, pool, quicker, registered, scores, workers
 from course.grader.bubblewrap import Limits, Place
+from course.grader.form import source_file
 from course.grader.ingest import Submission
 from course.grader.kernel import Kernel
 from course.grader.marks import Row
@@ -106,6 +111,85 @@ def another(student, rng, first): ...
         registered.registered("nonsense")
 
 
+def test_the_writer_does_not_wait_for_the_server_of_the_workers(monkeypatch):
+    """It enters the assignment meanwhile; what it asks for next, it gets after the kernels are asked for."""
+    ready, told = threading.Event(), []
+    pipe = SimpleNamespace(send=lambda words: told.append(words[0]), recv=lambda: "done", close=lambda: None)
+
+    def worker(context):
+        assert ready.wait(60)
+        return SimpleNamespace(task=None, pipe=pipe, stop=lambda: None)
+
+    monkeypatch.setattr(workers, "_Worker", worker)
+    monkeypatch.setattr(workers, "wait", lambda pipes, timeout: pipes[:1])
+    monkeypatch.setattr(workers.server, "start", lambda: None)
+    submission = Submission("a", "waves", "ok", notebook=nbformat.v4.new_notebook())
+    with Crew(2) as crew:
+        crew.prepare([submission, submission], Terms())
+        assert not told and not crew.workers
+        ready.set()
+        assert list(crew.grade([submission], Terms())) == [(submission, "done")]
+    assert told == ["prepare", "prepare", "grade"]
+
+
+def test_a_command_starts_the_server_before_it_imports_what_takes_long(tmp_path):
+    program = """
+import sys
+from course.grader import cli, server
+server.start = lambda: sys.exit(f"{sorted({'nbformat', 'psutil', 'numpy', 'nbgrader'} & set(sys.modules))}")
+cli.main(["grade", "nowhere"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "[]\n")
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_command_ends_with_its_code_what_it_printed_and_what_was_to_be_tidied_up(code):
+    """But without taking its modules apart, of which `Slow` stands for one."""
+    program = f"""
+import atexit, sys
+from course.grader import cli
+
+class Slow:
+    def __del__(self):
+        print("taken apart")
+
+def main():
+    global slow
+    slow = Slow()
+    atexit.register(print, "tidied up")
+    print("printed")
+    return {code}
+
+cli.main = main
+cli.command()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "printed\ntidied up\n", "")
+
+
+def test_an_error_in_the_grader_itself_is_not_hidden():
+    program = "from course.grader import cli\ncli._parser = lambda: 1 / 0\ncli.command()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+
+
+def test_a_schema_is_checked_once_and_every_cell_is(root, monkeypatch):
+    checked: list[dict] = []
+    kind = jsonschema.validators.validator_for(ValidatorV3().schema)
+    check = kind.check_schema
+    monkeypatch.setattr(kind, "check_schema", lambda schema: checked.append(schema) or check(schema))
+    quicker._validator.cache_clear()
+    cells = nbformat.read(source_file(root, "waves"), as_version=4).cells
+    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
+    for cell in marked * 2:
+        ValidatorV3().validate_cell(cell)
+    assert len(marked) > 3 and checked == [ValidatorV3().schema]
+    marked[0].metadata.nbgrader.grade = "yes"
+    with pytest.raises(jsonschema.ValidationError, match="'yes' is not of type 'boolean'"):
+        ValidatorV3().validate_cell(marked[0])
+
+
 def test_the_gradebook_is_not_asked_for_each_of_its_tables_and_gets_one_that_is_missing(tmp_path):
     asked: list[str] = []
 
@@ -125,6 +209,10 @@ def test_the_gradebook_is_not_asked_for_each_of_its_tables_and_gets_one_that_is_
         file.execute("DROP TABLE comment")
     with scores.open_gradebook(tmp_path) as book:
         assert "comment" in book.db.bind.dialect.get_table_names(book.db.connection())
+    with sqlite3.connect(tmp_path / "gradebook.db") as file:
+        file.execute("DELETE FROM course")
+    with scores.open_gradebook(tmp_path) as book:
+        assert [course.id for course in book.db.query(Course)] == ["default_course"]
 
 
 def test_a_notebook_is_validated_once_a_conversion(root, monkeypatch):
@@ -238,6 +326,18 @@ def test_the_next_kernel_starts_while_one_works_if_there_is_more(more, monkeypat
     graded(submission, Terms(), more=more)
     assert len(pool.shared.waiting) == more
     pool.shared.close()
+
+
+@needs_sandbox
+def test_a_kernel_looks_for_garbage_in_what_a_student_made_and_in_nothing_else():
+    kernel = Kernel(Limits(), Place(), ())
+    try:
+        kernel.wait(300)
+        code = "import gc; print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))"
+        _, (output,) = kernel.execute(code, 300)
+    finally:
+        kernel.close()
+    assert output.text == "True True\n"
 
 
 @needs_sandbox

@@ -39,12 +39,17 @@ def build(options: argparse.Namespace) -> int:
 
 def grade(options: argparse.Namespace) -> int:
     """`mg9-course grade FOLDER`."""
+    recorded = options.again or not options.only
+    if recorded and not options.scheduler:
+        from . import server
+
+        server.start()  # first of all: it imports torch while this process imports the rest
     from .sandbox import refuse_without_sandbox
     from .workers import Crew, on_dask
 
     if not options.unsandboxed:
         refuse_without_sandbox()
-    if options.only and not options.again:
+    if not recorded:
         from .grading import dry_run
 
         the_class, _, terms = _read(options)
@@ -59,7 +64,6 @@ def _record(options: argparse.Namespace, run: Callable, prepare: Callable | None
     from .journal import Journal
 
     the_class, out, terms = _read(options)
-    # Before the first worker, which waits for the server's import of torch, as whoever starts it does.
     from .grading import grade_class
 
     if prepare:

@@ -16,7 +16,7 @@ import json
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class Record:
             "results": [_kept(result) for result in run.results.values()] if run else [],
             "raised": raised(run.notebook) if run else [],
             "answers": texts,
-            "versions": {name: version(name) for name in ("mg9", "nbgrader", "torch")},
+            "versions": _versions(),
         }
         last = self.journal.latest().get(submission.student, {})
         if run is not None or any(last.get(key) != line[key] for key in ("verdict", "says", "sha256")):
@@ -200,6 +200,12 @@ def raised(notebook: NotebookNode) -> list[str]:
                     says = re.sub(r"\(\S+, line (\d+)\)$", r"(line \1)", output.evalue[:300])
                     found.append(f"{name}: {output.ename}: {says}")
     return found[:10]
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of what a mark depends on."""
+    return {name: version(name) for name in ("mg9", "nbgrader", "torch")}
 
 
 def _kept(result: Result) -> dict:

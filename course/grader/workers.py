@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from . import server
 from .ingest import FolderError, Submission
 from .terms import Run, Terms
 
@@ -51,31 +51,42 @@ class Crew:
     """Up to `jobs` worker processes of this machine; `with Crew(2) as crew` ends them."""
 
     def __init__(self, jobs: int) -> None:
-        # Forked from a server that has imported what takes seconds, and has no threads for a fork to lose. It
-        # imports while this process goes on.
         self.jobs, self.workers = jobs, []
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["course.grader.preload"])
-        forkserver.ensure_running()
+        self.context = server.start()
+        self.preparing = threading.Thread()  # of `prepare`
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._prepared()
         while self.workers:
             self.workers.pop().stop()
 
     def prepare(self, submissions: Iterable[Submission], terms: Terms) -> None:
-        """Hire workers and have each start a kernel for such submissions as these."""
+        """Hire workers and have each start a kernel for such submissions as these. Does not wait for that:
+        the first worker comes when the server has imported all."""
         notebooks = [one.notebook for one in submissions if one.notebook is not None]
-        self._hire(len(notebooks))
-        for worker in self.workers:
-            with suppress(OSError):
-                worker.pipe.send(("prepare", notebooks[0].metadata.get("mg9", {}), terms, True))
+
+        def prepare() -> None:
+            with suppress(OSError, EOFError):  # whatever it is, `grade` will meet it
+                self._hire(len(notebooks))
+            for worker in self.workers:
+                with suppress(OSError):
+                    worker.pipe.send(("prepare", notebooks[0].metadata.get("mg9", {}), terms, True))
+
+        self._prepared()
+        self.preparing = threading.Thread(target=prepare, daemon=True)
+        self.preparing.start()
+
+    def _prepared(self) -> None:
+        if self.preparing.ident:  # else there is none that was started
+            self.preparing.join()
 
     def grade(self, submissions: Iterable[Submission], terms: Terms) -> Done:
         """Each submission with what came of it."""
         waiting = deque((submission, 1) for submission in submissions)
+        self._prepared()
         self._hire(len(waiting))
         while waiting or any(worker.task for worker in self.workers):
             self._hand_out(waiting, terms)

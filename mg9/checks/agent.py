@@ -1,6 +1,6 @@
 """The kernel that the grader starts inside the sandbox: it answers the five verbs for the student's objects.
 
-`python -m mg9.checks.agent -f CONNECTION_FILE` is an IPython kernel that knows one more message,
+`main` (`python -m mg9.checks.agent -f CONNECTION_FILE`) is an IPython kernel that knows one more message,
 "mg9_request". The request names a verb and holds encoded values; the reply holds an encoded value, or in
 words what went wrong. Once a student's cell has run, this process is not to be trusted: all that it says is
 data, and what is judged is judged elsewhere.
@@ -10,6 +10,7 @@ Read in order: `Agent` (the verbs), `main` (the kernel around it).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -111,7 +112,11 @@ def main() -> None:
     class AgentApp(IPKernelApp):
         kernel_class = Type(AgentKernel, klass=AgentKernel)
 
-    AgentApp.launch_instance(sys.argv[1:])
+    app = AgentApp.instance()
+    app.initialize(sys.argv[1:])
+    gc.freeze()  # what is here by now need not be looked at while the student's cells run
+    gc.enable()  # the grader turns it off before the first import
+    app.start()
 
 
 if __name__ == "__main__":
