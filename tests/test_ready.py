@@ -117,7 +117,7 @@ def test_the_writer_does_not_wait_for_the_server_of_the_workers(monkeypatch):
     pipe = SimpleNamespace(send=lambda words: told.append(words[0]), recv=lambda: "done", close=lambda: None)
 
     def worker(context):
-        assert ready.wait(60)
+        assert ready.wait(20)
         return SimpleNamespace(task=None, pipe=pipe, stop=lambda: None)
 
     monkeypatch.setattr(workers, "_Worker", worker)
@@ -169,8 +169,9 @@ cli.command()
 
 
 def test_an_error_in_the_grader_itself_is_not_hidden():
-    program = "from course.grader import cli\ncli._parser = lambda: 1 / 0\ncli.command()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    program = "from course.grader import cli\ncli.does.grade = lambda options: 1 / 0\ncli.command()"
+    command = [sys.executable, "-c", program, "grade", "nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
 
 
