@@ -409,15 +409,15 @@ def many_pictures(folder: Path, notebook: dict) -> None:
 
 @attack("right code with one warning", kind="warning", answers="right", earns=ALL, unsandboxed=True)
 def one_warning(folder: Path, notebook: dict) -> None:
-    """No attack: right functions, each of which gives one warning where a graded cell calls it."""
-    warn = "):\n    import warnings\n    warnings.warn('this will be removed', FutureWarning, stacklevel=2)\n"
+    """No attack: right functions, each of which gives a warning when a graded cell calls it."""
+    # Python shows a text once for each line, hence the time in it.
+    warn = (
+        "import time, warnings\n{0}warnings.warn(f'this will be removed {{time.time()}}', stacklevel=2)\n{0}"
+    )
     for name in ("gaussian", "readout", "families"):
         c = cell(notebook, name)
-        c["source"] = text(c).replace("):\n", warn, 1)
-    layer = cell(notebook, "convolution")
-    head = "def forward(self, v, u, edge_index):\n"
-    assert head in text(layer)
-    layer["source"] = text(layer).replace(
-        head, head + "        import warnings\n        warnings.warn('this will be removed', stacklevel=2)\n"
-    )
+        c["source"] = text(c).replace("):\n    ", "):\n    " + warn.format("    "), 1)
+    layer, head = cell(notebook, "convolution"), "def forward(self, v, u, edge_index):\n        "
+    layer["source"] = text(layer).replace(head, head + warn.format("        "), 1)
+    assert all("warnings.warn" in text(cell(notebook, name)) for name in ("families", "convolution"))
     put(folder, notebook)
