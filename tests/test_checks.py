@@ -20,14 +20,17 @@ import numpy as np
 import pytest
 import torch
 from across import Across, Handle
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import nn
 from torch.nn.functional import softplus
 
 import course.hidden  # noqa: F401  registers the hidden checks
 from course import blind
 from mg9 import checks, data, splits
-from mg9.checks import REGISTRY, CheckFailed, Local, WrongKind, check, find, network, register
+from mg9.checks import REGISTRY, CheckFailed, Local, WrongKind, check, find, register
 from mg9.checks.tools import known_crystals, labelled
+from mg9.checks.versions import holds_symmetries, versions
 from mg9.d_cgcnn import GatedConvolution
 from mg9.groups import chemistry_family
 
@@ -871,7 +874,8 @@ def test_an_energy_is_held_to_the_symmetries(thing, says):
 
     def hold():
         for name, structure in known_crystals("mp-22865", "mp-5827", "mp-390"):
-            network.holds_symmetries(model, np.random.default_rng(0), name, structure)
+            rng = np.random.default_rng(0)
+            holds_symmetries(model, rng, versions(rng, name, structure), name)
 
     if says is None:
         hold()
@@ -888,6 +892,15 @@ def test_an_energy_is_held_to_the_symmetries(thing, says):
 def another_layer(forward):
     """The convolution with another `forward`."""
     return type("Layer", (GatedConvolution,), {"forward": forward})
+
+
+def whole_crystal(v, u, edge_index):
+    """The mean edge of each crystal of a batch, for all of its atoms alike."""
+    ends = (np.ones(len(u)), edge_index.numpy())
+    n, whose = connected_components(coo_matrix(ends, shape=(len(v), len(v))), directed=False)
+    own = torch.as_tensor(whose).long()[edge_index[1]]
+    total = torch.zeros(n, u.shape[1]).index_add(0, own, u)
+    return (total / torch.bincount(own, minlength=n)[:, None])[torch.as_tensor(whose).long()][:, : v.shape[1]]
 
 
 PARTS = {  # the parts that are exchanged: what the check says, None if it holds
@@ -908,7 +921,7 @@ PARTS = {  # the parts that are exchanged: what the check says, None if it holds
     ),
     "the mean over the batch": (
         {"mean_readout": lambda c, batch, n: c.mean().expand(n)},
-        "every bond was stretched by 4 %, and the answer stayed the same",
+        "readout says something else when it is given half",
     ),
     "all elements alike": (
         {"one_hot": lambda z: torch.eye(100)[0 * z]},
@@ -924,12 +937,46 @@ PARTS = {  # the parts that are exchanged: what the check says, None if it holds
     ),
     "an update by number": (
         {"GatedConvolution": another_layer(lambda self, v, u, e: v * torch.arange(len(v))[:, None])},
-        "changed the energy",
+        "convolution says something else when it is given half",
+    ),
+    "the volume of an atom for each length": (
+        {
+            "displacements": lambda pos, cell, e, shift: (
+                (cell.det().abs() / len(pos)) ** (1 / 3) * torch.eye(3)[0].expand(len(shift), 3)
+            )
+        },
+        "displacements says something else when it is given half",
+    ),
+    "the shortest lattice vector for each length": (
+        {
+            "displacements": lambda pos, cell, e, shift: (
+                cell.norm(dim=1).min() * torch.eye(3)[0].expand(len(shift), 3)
+            )
+        },
+        "atom [0-9] alone was moved by 0.2 Å, and the answer stayed the same|doubling its cell changed",
+    ),
+    "the k-th smallest distance of all": (
+        {"whole_shells": lambda i, r, k: r <= r.sort().values[k * len(i.unique()) // 2] + 0.01},
+        "whole_shells says something else when it is given half",
+    ),
+    "a layer that hears the whole crystal": (
+        {"GatedConvolution": another_layer(lambda self, v, u, e: v + whole_crystal(v, u, e))},
+        "convolution says something else when it is given half",
+    ),
+    "a readout that knows its batch": (
+        {"mean_readout": lambda c, batch, n: crystal_by_crystal(c, batch, n) / n},
+        "readout says something else when it is given half",
     ),
     "NaN": ({"mean_readout": lambda c, batch, n: c[:n] * float("nan")}, "NaN or infinite"),
     "None": ({"mean_readout": lambda c, batch, n: None}, "None"),
     "nothing written": ({"one_hot": "raises_in_a_helper"}, "raises_in_a_helper raised"),
 }
+
+
+def test_the_nearest_are_whole_shells_of_twelve(reference):
+    for name, structure in known_crystals("mp-22865", "mp-5827", "mp-390", "mp-2133"):
+        c = versions(np.random.default_rng(0), name, structure).crystal
+        assert torch.equal(c.nearest, reference["whole_shells"](c.edge_index[1], c.distance, 12))
 
 
 @pytest.mark.parametrize("name", SYMMETRIES)

@@ -135,10 +135,8 @@ def symmetries(
     cls: type,
     readout: Callable,
 ) -> str:
-    parts = network.Parts(displacements, whole_shells, one_hot, gaussian_basis, cls, readout)
-    model = network.network(student, parts)
-    for name, structure in random_crystals(rng, 6, most_atoms=6):
-        network.holds_symmetries(model, rng, name, structure)
+    parts = (displacements, whole_shells, one_hot, gaussian_basis, cls, readout)
+    network.holds_network(student, rng, parts, random_crystals(rng, 6, most_atoms=6))
     return "six random crystals under random rotations, reflections, moves, numberings and cells"
 
 
