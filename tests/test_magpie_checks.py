@@ -10,6 +10,7 @@ import json
 import re
 import statistics as plain_statistics
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from sklearn.preprocessing import StandardScaler
 
 from mg9 import b_ladder, data, report, splits
 from mg9.b_aliasing import aliasing_floor
-from mg9.checks import REGISTRY, CheckFailed, check, find
+from mg9.checks import REGISTRY, CheckFailed, check, find, seven_points
 from mg9.checks.tools import labelled
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "solutions" / "magpie" / "magpie.ipynb"
-TOPICS = ("mg9.checks.magpie", "mg9.checks.ladder", "mg9.checks.report", "course.hidden.magpie")
+TOPICS = ("mg9.checks.magpie", "mg9.checks.ladder", "mg9.checks.report", "mg9.checks.seven_points")
+TOPICS += ("course.hidden.magpie",)
 find("hidden.magpie.floor")  # registers the visible and the hidden checks
 CHECKS = sorted(name for name, one in REGISTRY.items() if one.function.__module__ in TOPICS)
 
@@ -574,6 +576,29 @@ def test_evidence_that_no_model_gives_fails():
 
 
 @pytest.mark.parametrize("kind", GOOD_EVIDENCE)
+def test_evidence_of_a_made_up_model_fails_after_a_short_training_too(kind, monkeypatch):
+    """Different energies for different crystals are not enough: they must have to do with the crystals."""
+    monkeypatch.setenv("MG9_BUDGET", "tiny")
+    evidence, _ = GOOD_EVIDENCE[kind]
+    honest = model_of(evidence)
+    for seed in range(5):
+        monkeypatch.setenv("MG9_CHECK_SEED", str(seed))
+        check("failure.evidence", kind, evidence, honest)
+        with pytest.raises(CheckFailed, match="the model of the evidence knows nothing"):
+            check("failure.evidence", kind, evidence, made_up(evidence))
+
+
+def made_up(evidence):
+    """What the evidence says, and elsewhere a number that depends on the crystal's id alone."""
+    said = {(str(row[0]), str(row[1])): row[-1] for row in evidence}
+
+    def predicted_energy(kind, material_id, condition):
+        return said.get((material_id, str(condition)), -3.0 + int(material_id[3:]) % 97 / 50)
+
+    return predicted_energy
+
+
+@pytest.mark.parametrize("kind", GOOD_EVIDENCE)
 def test_evidence_of_a_model_that_knows_nothing_fails(kind):
     evidence, _ = GOOD_EVIDENCE[kind]
     with pytest.raises(CheckFailed, match="the model of the evidence knows nothing"):
@@ -599,9 +624,36 @@ def study(table):
     return study
 
 
+def delivered(study):
+    """All that the checklist asks for."""
+    study.claim = "new chemistry"
+    study.residuals()
+    study.audit()
+    study.document(selection="nothing was chosen")
+
+
+def report_on(deliver=delivered):
+    """As in the notebook: the report of two models on other crystals."""
+
+    def report_on(*parts):
+        dataset = data.formation_energy()
+        rows = dataset.table.loc[list(itertools.chain(*parts))]
+        numbers = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in parts])[:2])
+        claim = "new chemistry: no oxide was seen in training"
+        other = report.Report(
+            replace(dataset, table=rows), "formation_energy_per_atom", splits.Split(*numbers, claim)
+        )
+        other.ladder({"constant": b_ladder.constant(), "ridge": b_ladder.ridge()})
+        deliver(other)
+        return str(other)
+
+    return report_on
+
+
 def test_the_checklist_asks_for_each_point_until_all_are_there(study):
     asked, rows = [], study.dataset.table.index
     ids = list(rows[study.split.train]), list(rows[study.split.test])
+    more = (*ids, report_on())
     steps = {
         1: lambda: setattr(study, "claim", "new chemistry"),
         3: study.residuals,
@@ -610,29 +662,70 @@ def test_the_checklist_asks_for_each_point_until_all_are_there(study):
     }
     for number, deliver in steps.items():
         with pytest.raises(CheckFailed, match=f"point {number}, .* is missing. It matters: "):
-            check("report.checklist", str(study), *ids)
+            check("report.checklist", str(study), *more)
         asked.append(number)
         deliver()
-    check("report.checklist", str(study), *ids)
+    check("report.checklist", str(study), *more)
     with pytest.raises(CheckFailed, match="there is no crystal"):
-        check("report.checklist", str(study), [], [])
+        check("report.checklist", str(study), [], [], report_on())
     for other in (ids[::-1], (ids[0][20:], ids[1])):
         with pytest.raises(CheckFailed, match="another error of (constant|ridge)"):
-            check("report.checklist", str(study), *other)
+            check("report.checklist", str(study), *other, report_on())
     with pytest.raises(CheckFailed, match="not those of crystals"):
-        check("report.checklist", str(study), ["mp-0"], ids[1])
+        check("report.checklist", str(study), ["mp-0"], ids[1], report_on())
     with pytest.raises(CheckFailed, match="another error of ridge.*"):
-        check("report.checklist", re.sub(r"ridge\s+0", "ridge 1", str(study)), *ids)
+        check("report.checklist", re.sub(r"ridge\s+0", "ridge 1", str(study)), *more)
+    for number, typed in TYPED.items():
+        with pytest.raises(CheckFailed, match=f"on other crystals point {number}, "):
+            check("report.checklist", str(study), *ids, typed)
     study.claim = "anywhere in materials space"
     with pytest.raises(CheckFailed, match="point 1, .* is there, and it fails"):
-        check("report.checklist", str(study), *ids)
+        check("report.checklist", str(study), *more)
     assert asked == [1, 3, 5, 7]
+
+
+def late(study):
+    """In another order, in more words and with more than is asked for: as good."""
+    study.document(selection="the epoch was chosen on the validation part. That is all")
+    study.audit(post_relaxation="none. The formula is what it was before")
+    study.residuals()
+    study.learning_curve()
+    study.claim = study.split.claim
+
+
+def no_audit(study):
+    study.leaks, study.audited, study.claim = [], ["0 compositions"], "new chemistry"
+    study.residuals()
+    study.document(selection="nothing")
+
+
+def typed_over(pattern, text):
+    return lambda *parts: re.sub(pattern, text, report_on()(*parts), flags=re.S)
+
+
+TYPED = {  # the point that is not the one of these crystals
+    1: typed_over(r"(Split|split) is declared.*?\[", "split is declared and matches the claim\n["),
+    3: typed_over(r"\d\.\d{3} \(\d", "0.123 (0"),
+    5: report_on(no_audit),
+    6: typed_over("interval\\s0", "interval 1"),
+    7: typed_over("sha256 of the\\s+row\\s+numbers\\s+....", "sha256 of the row numbers 0000"),
+}
+
+
+def test_the_points_may_be_delivered_in_another_order_and_in_other_words():
+    for seed in range(3):
+        parts = seven_points.other_crystals(np.random.default_rng(seed))
+        seven_points.holds_points(report_on(late)(*parts), parts)
+        for one, other in itertools.combinations(map(set, parts), 2):
+            assert not one & other
+        formulas = [set(labelled().table.loc[part, "formula"]) for part in parts]
+        assert len(formulas[0] & formulas[2]) == 3 and not formulas[1] & formulas[2]
 
 
 @pytest.mark.parametrize(("printed", "words"), [(3, "printed report"), ("[x] 1  fine", "not the report")])
 def test_something_else_is_no_checklist(printed, words):
     with pytest.raises(CheckFailed, match=words):
-        check("report.checklist", printed, [], [])
+        check("report.checklist", printed, [], [], report_on())
 
 
 # All of them

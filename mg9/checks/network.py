@@ -88,20 +88,30 @@ class Network:
     def __call__(self, crystals: Sequence[Described]) -> Tensor:
         atoms = torch.tensor([len(c.z) for c in crystals])
         first = torch.cumsum(atoms, 0) - atoms
-        r = self.distances(crystals)
         edge_index = torch.cat([c.edge_index + k for c, k in zip(crystals, first, strict=True)], dim=1)
-        keep = self.shells(edge_index[1], r, torch.cat([c.nearest for c in crystals]))
-        edge_index, u = edge_index[:, keep], self.features(r[keep])
-        v = self.rows(torch.cat([c.z for c in crystals])) @ self.embed
-        for layer in self.layers:
-            v = self.updated(layer, v, u, edge_index)
         batch = torch.repeat_interleave(torch.arange(len(crystals)), atoms)
-        return self.read_out(softplus(v @ self.hidden).mean(dim=1), batch, atoms)
+        mine = self.slot
+
+        r = torch.cat([c.distance for c in crystals])
+        r = self.distances(crystals) if mine == "displacements" else r
+        keep = torch.cat([c.nearest for c in crystals])
+        keep = self.shells(edge_index[1], r) if mine == "whole_shells" else keep
+        edge_index, r, z = edge_index[:, keep], r[keep], torch.cat([c.z for c in crystals])
+        rows = self.rows(z) if mine == "one_hot" else torch.eye(100, dtype=torch.float64)[z - 1]
+        mu = torch.linspace(0.0, 8.0, K, dtype=torch.float64)
+        u = torch.exp(-25.0 * (r[:, None] - mu) ** 2)
+        u = self.features(r, mu) if mine == "gaussian_basis" else u
+        v = rows @ self.embed
+        for layer in self.layers:
+            with torch.no_grad():
+                v = (self.updated if mine == "convolution" else Local().call)(layer, v, u, edge_index)
+        contributions = softplus(v @ self.hidden).mean(dim=1)
+        if mine == "readout":
+            return self.read_out(contributions, batch, len(crystals))
+        return torch.zeros(len(crystals), dtype=r.dtype).index_add(0, batch, contributions) / atoms
 
     def distances(self, crystals: Sequence[Described]) -> Tensor:
-        """r (E,), with the student's r_ij among half of the atoms first, for all crystals, then for all."""
-        if self.slot != "displacements":
-            return torch.cat([c.distance for c in crystals])
+        """r (E,); for all crystals the student is asked about half of the atoms, then about all of them."""
         few = [self.half(len(c.z)) for c in crystals]
         among = [torch.isin(c.edge_index, own).all(dim=0) for c, own in zip(crystals, few, strict=True)]
         before = [
@@ -116,34 +126,25 @@ class Network:
         ]
         return torch.cat(r_ij).norm(dim=1)
 
-    def shells(self, i: Tensor, r: Tensor, nearest: Tensor) -> Tensor:
+    def shells(self, i: Tensor, r: Tensor) -> Tensor:
         """Which edges are kept (E,)."""
-        if self.slot != "whole_shells":
-            return nearest
         few = self.half(int(i.max()) + 1)
         own = torch.isin(i, few)
         excerpt = (torch.searchsorted(few, i[own]), r[own], 12)
         return self.ask(self.part, excerpt, (i, r, 12), len(r), own).bool()
 
-    def features(self, r: Tensor) -> Tensor:
+    def features(self, r: Tensor, mu: Tensor) -> Tensor:
         """u (E, K)."""
-        mu, own = torch.linspace(0.0, 8.0, K, dtype=torch.float64), self.half(len(r))
-        if self.slot != "gaussian_basis":
-            return torch.exp(-25.0 * (r[:, None] - mu) ** 2)
+        own = self.half(len(r))
         return self.ask(self.part, (r[own], mu, 25.0), (r, mu, 25.0), len(r), own, K)
 
     def rows(self, z: Tensor) -> Tensor:
         """One row of 100 for each atom."""
         own = self.half(len(z))
-        if self.slot != "one_hot":
-            return torch.eye(100, dtype=torch.float64)[z - 1]
         return self.ask(self.part, (z[own],), (z,), len(z), own, 100)
 
     def updated(self, layer: Any, v: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:
         """v' (N, F); the excerpt is half of the atoms with their senders, whose own answers do not count."""
-        if self.slot != "convolution":
-            with torch.no_grad():
-                return layer(v, u, edge_index)
         own = self.half(len(v))
         heard = torch.isin(edge_index[1], own)
         senders = edge_index[0, heard].unique()
@@ -154,11 +155,8 @@ class Network:
         before = expect_tensor(before, (len(atoms), F), "v'")[-len(own) :]
         return self.same(before, self.student.call(layer, v, u, edge_index), len(v), own, F)
 
-    def read_out(self, contributions: Tensor, batch: Tensor, atoms: Tensor) -> Tensor:
+    def read_out(self, contributions: Tensor, batch: Tensor, B: int) -> Tensor:
         """The energies (B,)."""
-        B = len(atoms)
-        if self.slot != "readout":
-            return contributions.new_zeros(B).index_add(0, batch, contributions) / atoms
         few = self.half(B)
         own = torch.isin(batch, few)
         excerpt = (contributions[own], torch.searchsorted(few, batch[own]), len(few))

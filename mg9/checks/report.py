@@ -1,20 +1,21 @@
-"""Checks of what a report shows: one failure mode on real crystals, and the seven points (slides 47, 50)."""
+"""Check of one failure mode of a model, shown on real crystals (slide 50)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mg9.b_ladder import constant, ridge
 from mg9.checks import CheckFailed, Local, register
 from mg9.checks.tools import expect_numbers, labelled
-from mg9.report.checklist import POINTS
 
 FAILURES = ("polymorph aliasing", "cutoff", "twelfth neighbour")
 MOST = 40  # rows of evidence
+# So many crystals, and how far they must be in order (a rank correlation). At the tiny budget a network has
+# 0.59, in 4,000 draws of 100 crystals at least 0.31, an MLP of the formula 0.85; what is made up, 0 +- 0.09.
+ASKED, LEAST = 120, 0.3
+FAR = 2.0  # eV/atom: an error counts as no more, since one element that is new can throw an MLP anywhere
 
 
 @register(
@@ -43,23 +44,34 @@ def failure(
 
 
 def holds_a_model(student: Local, rng: np.random.Generator, kind: str, predicted_energy: Callable) -> None:
-    """What the evidence is about tells crystals without oxygen apart and, fully trained, predicts them better
-    than their median does: at the tiny budget a network need not."""
+    """What the evidence is about orders crystals without oxygen somewhat as they are and, fully trained,
+    predicts them better than their median does: at the tiny budget a network need not."""
     known = labelled().table.query("2 <= nsites <= 8")
-    known = known[~known["formula"].str.contains("O")].sample(25, random_state=int(rng.integers(2**31)))
+    known = known[~known["formula"].str.contains("O")].sample(ASKED, random_state=int(rng.integers(2**31)))
     target = known["formation_energy_per_atom"].to_numpy()
     conditions = {"cutoff": lambda n: 8.0, "twelfth neighbour": lambda n: list(range(n))}
     of = conditions.get(kind, lambda n: "")
     asked = zip(known.index, known["nsites"], strict=True)
     got = [expect_number(student.call(predicted_energy, kind, name, of(int(n)))) for name, n in asked]
-    error, least = np.abs(got - target).mean(), np.abs(target - np.median(target)).mean()
-    if np.ptp(got) < 0.05 or (student.budget == "full" and error > 0.9 * least):
+    error = np.minimum(np.abs(got - target), FAR).mean()
+    least = np.abs(target - np.median(target)).mean()
+    order = in_common(got, target)
+    if np.ptp(got) < 0.05 or order < LEAST or (student.budget == "full" and error > 0.9 * least):
         raise CheckFailed(
             "the model of the evidence knows nothing: it is hardly better than one number for all crystals",
             crystal=f"{len(known)} crystals without oxygen",
-            expected=f"different energies, and a MAE clearly below {least:.2f} eV/atom",
-            got=f"{np.ptp(got):.2f} eV/atom between the lowest and the highest, a MAE of {error:.2f} eV/atom",
+            expected=f"a rank correlation of {LEAST} or more, and a MAE clearly below {least:.2f} eV/atom",
+            got=f"{order:.2f}, {np.ptp(got):.2f} eV/atom between the lowest and the highest, and a MAE of "
+            f"{error:.2f} eV/atom",
         )
+
+
+def in_common(one: Sequence[float], other: Sequence[float]) -> float:
+    """How far two lists of numbers agree in their order, from -1 to 1; 0 for one number in all places."""
+    ranks = [np.unique(values, return_inverse=True)[1].astype(float) for values in (one, other)]
+    if min(r.std() for r in ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def expect_number(value: Any) -> float:
@@ -136,59 +148,3 @@ def rows_of(kind: Any, evidence: Any) -> tuple[list[str], list[Any], np.ndarray]
         )
     energies = expect_numbers([row[2] for row in rows], len(rows), "the predicted energies")
     return ids, [row[1] for row in rows], energies
-
-
-@register(
-    "report.checklist",
-    slide=47,
-    outcome=7,
-    cause="print(study) says what is missing, why it matters and which method delivers it",
-)
-def checklist(
-    student: Local,
-    rng: np.random.Generator,
-    printed: Any,
-    train_ids: Sequence[str],
-    test_ids: Sequence[str],
-) -> str:
-    if not isinstance(printed, str):
-        raise CheckFailed("the printed report is wanted", expected="str(study)", got=type(printed).__name__)
-    marks = dict((int(number), mark) for mark, number in re.findall(r"^\[(.)\] (\d)  ", printed, flags=re.M))
-    if sorted(marks) != list(range(1, len(POINTS) + 1)):
-        raise CheckFailed(
-            "this is not the report of a study with its seven points",
-            expected="str(study)",
-            got=f"points {sorted(marks)}",
-        )
-    for number, mark in sorted(marks.items()):
-        if mark != "x":
-            title, why, how = POINTS[number - 1]
-            state = "missing" if mark == " " else "there, and it fails"
-            raise CheckFailed(
-                f"point {number}, {title!r}, is {state}. It matters: {why}", expected=how, got=state
-            )
-    holds_numbers(printed, train_ids, test_ids)
-    return "seven of seven: exemplary"
-
-
-def holds_numbers(printed: str, train_ids: Sequence[str], test_ids: Sequence[str]) -> None:
-    """The errors of the two rungs that come out the same for everybody, fitted here on these crystals."""
-    known = labelled().table
-    try:
-        train, test = (known.loc[list(ids)] for ids in (train_ids, test_ids))
-    except (KeyError, TypeError) as error:
-        raise CheckFailed(f"the ids are not those of crystals with formation energies: {error}") from None
-    if train.empty or test.empty:
-        raise CheckFailed("there is no crystal in the training part or in the test part")
-    text = re.sub(r"\s+", " ", printed).partition("MAE in eV/atom: ")[2]
-    for name, model in (("constant", constant()), ("ridge", ridge())):
-        model.fit(list(train["formula"]), train["formation_energy_per_atom"])
-        found = re.search(rf"\b{name} (\d+\.\d+)", text)
-        errors = model.predict(list(test["formula"])) - test["formation_energy_per_atom"]
-        if not found or abs(float(found[1]) - np.abs(errors).mean()) > 0.002:
-            raise CheckFailed(
-                f"the report has another error of {name} than a fit on the same crystals gives",
-                expected=f"{np.abs(errors).mean():.3f} eV/atom",
-                got=f"{found[1]} eV/atom" if found else "none",
-                cause="the report is that of another split, or was written by hand",
-            )

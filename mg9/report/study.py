@@ -87,7 +87,7 @@ class Report:
         rows, self.aware, self.geometric = {}, [], []
         bar = tqdm(self.models.items(), desc="ladder", unit="model", delay=2, leave=False)
         for name, reading in bar:
-            bar.set_postfix_str(name)
+            bar.set_postfix_str(name, refresh=False)
             inputs = self.read(reading)
             self.fits[name] = fitted(reading.model, inputs, self.values, self.split)
             error = np.abs(self.residual(name))
