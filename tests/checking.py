@@ -4,6 +4,7 @@ import ast
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from mg9.checks import CheckFailed, check
@@ -79,6 +80,12 @@ def names_with(assignment: str, cells: Mapping[str, str]) -> dict:
         if cell["metadata"].get("nbgrader", {}).get("grade") is False or cell["id"] == "setup":
             exec(cells.get(cell["id"], "".join(cell["source"])), names)
     return names
+
+
+@lru_cache
+def solved(assignment: str) -> dict:
+    """What the solution notebook defines."""
+    return names_with(assignment, {})
 
 
 def mutated(assignment: str, mutant: Mapping[str, str]) -> dict[str, str]:

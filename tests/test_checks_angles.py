@@ -1,6 +1,7 @@
 """The checks of the assignment "angles": right code passes however it is written, wrong code fails by name.
 
-Right and wrong code are those of the self-test's description; here they run without a sandbox.
+Right and wrong code are those of the self-test's description; here they run without a sandbox. What holds for
+every assignment of this kind stands in test_checks_practice.py.
 """
 
 import re
@@ -8,8 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from across import Across, Handle
-from checking import code_cells, described, graded, mutated, names_with, outcomes
+from checking import described, graded, mutated, names_with, outcomes, solved
 
 import course.hidden.angles  # noqa: F401  registers the hidden checks
 from mg9.a_crystal import radius_graph
@@ -26,26 +26,7 @@ DESCRIBED = described("angles")
 
 @pytest.fixture(scope="module")
 def reference():
-    return names_with("angles", {})
-
-
-def test_the_notebook_calls_every_check():
-    assert set(GRADED) == {name for name in REGISTRY if "angles." in name}
-    points = [c["metadata"].get("nbgrader", {}).get("points", 0) for c in code_cells("angles")]
-    assert sum(points) == 20
-
-
-def test_every_check_catches_something():
-    assert {name for mutant in DESCRIBED["mutant"] for name in mutant["fails"]} >= set(GRADED)
-
-
-@pytest.mark.parametrize("name", sorted(GRADED))
-def test_the_reference_passes_with_one_line_through_the_five_verbs(name, reference, capsys):
-    objects = [reference[argument] for argument in GRADED[name]]
-    check(name, *objects)
-    assert re.fullmatch(rf"passed  {re.escape(name)}: .+\n", capsys.readouterr().out)
-    for seed in (7, 8):
-        REGISTRY[name].function(Across(), np.random.default_rng(seed), *map(Handle, objects))
+    return solved("angles")
 
 
 @pytest.mark.parametrize("rewrite", DESCRIBED["rewrite"], ids=lambda one: one["name"])

@@ -1,9 +1,7 @@
 """Checks of a gated layer, and of a test that finds which symmetries other layers break (slides 36, 37).
 
-A layer under test stands here, where the check runs. The student's harness gets a `faulty_layers.Replay`,
-which repeats what the layer said and lists what it has yet to be asked; the harness runs again with the
-answers, until nothing is missing. So a verdict comes from asking. The functions `holds_...` are the part that
-hidden checks repeat.
+How such a test, a harness, is asked stands in `asked.py`. The functions `holds_...` are the part that hidden
+checks repeat.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from mg9 import b_symmetry
-from mg9.checks import CheckFailed, Local, WrongKind, faulty_layers, register
+from mg9.checks import CheckFailed, Local, WrongKind, asked, faulty_layers, register
 from mg9.checks.products import named, parts
 from mg9.checks.tools import expect_change, expect_close
 
@@ -35,7 +33,6 @@ BREAKS: dict[str, tuple[str, ...]] = {
     "double_cross": (),
     "handed_cross": (),
 }
-TESTS = ("rotation", "reflection", "permutation", "stretch")
 HINTS = {
     "cross": "v has a cross product in it, and a pseudovector shows in a mirror only",
     "screw": "its scalars have a handedness in them, its vectors are right: compare both",
@@ -50,7 +47,8 @@ FALSE = {
     "permutation": "one order for all: the scalars and vectors that go in, and those that come out",
     "stretch": "a right layer does notice longer vectors; report the one that does not",
 }
-ROUNDS, MOST = 10, 500  # runs of the harness, and questions that it may ask
+KNOWN = asked.Faults(BREAKS, HINTS, FALSE)
+MOST = 500  # questions that a harness may ask
 
 
 @register(
@@ -120,31 +118,15 @@ def holds_gate(student: Local, rng: np.random.Generator, cls: type, features: in
     named(new_v, wanted_v, mistakes, "v' has another value; (atom, feature, axis)")
 
 
-def verdict_on(student: Local, harness: Callable, layer: faulty_layers.Layer, seed: int) -> Any:
-    """What the harness says of `layer`, which it does not see."""
-    said: list[tuple] = []
-    for _ in range(ROUNDS):
-        answer = student.call(harness, list(said), seed)
-        if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], list):
-            raise WrongKind("the verdict and a list of inputs are wanted", got=type(answer).__name__)
-        verdict, missing = answer
-        if not missing:
-            return verdict
-        if len(said) + len(missing) > MOST:
-            raise CheckFailed(f"it asks more than {MOST} questions: is there a loop in it?")
-        said += [(*asked, *layer(*asked)) for asked in map(an_input, missing)]
-    raise CheckFailed("with one seed it asks something else each time: draw everything from rng")
-
-
-def an_input(asked: Any) -> tuple[Tensor, Tensor]:
+def an_input(question: Any) -> tuple[Tensor, Tensor]:
     """s and v, if they are features of one list of atoms; otherwise `CheckFailed`."""
     if (
-        not isinstance(asked, tuple | list)
-        or len(asked) != 2
-        or not all(isinstance(x, Tensor) for x in asked)
+        not isinstance(question, tuple | list)
+        or len(question) != 2
+        or not all(isinstance(x, Tensor) for x in question)
     ):
         raise WrongKind("a layer is asked with two tensors: s and v")
-    s, v = (x.double() for x in asked)
+    s, v = (x.double() for x in question)
     if s.dim() != 2 or tuple(v.shape) != (*s.shape, 3) or s.size(1) < 3 or s.numel() > 1000:
         raise CheckFailed(
             "a layer takes s (N, F) and v (N, F, 3)", got=f"{tuple(s.shape)} and {tuple(v.shape)}"
@@ -159,26 +141,14 @@ def holds_suspects(
 ) -> None:
     """The broken symmetries, suspect by suspect; a suspect is fault -> how much of it."""
     for number, weights in enumerate(suspects, start=1):
-        wanted = {test for fault in weights for test in BREAKS[fault]}
         layer = faulty_layers.LAYERS["blind"] if "blind" in weights else faulty_layers.mixture(weights)
-        got = verdict_on(student, harness, layer, seed)
-        about = f"suspect {number} ({', '.join(weights) or 'a right layer'})"
-        if not isinstance(got, list | tuple) or not all(isinstance(name, str) for name in got):
-            found = "None: is the return statement missing?" if got is None else got
-            raise WrongKind("a list of names of tests is wanted", expected=sorted(wanted), got=found)
-        if unknown := sorted(set(got) - set(TESTS)):
-            raise CheckFailed(
-                f"there is no test {unknown[0]!r}", expected=f"some of {', '.join(TESTS)}", got=unknown[0]
-            )
-        if set(got) == wanted:
-            continue
-        missed = sorted(wanted - set(got))
-        what = f"{missed[0]!r} is missed" if missed else f"a false alarm: {sorted(set(got) - wanted)[0]!r}"
-        hints = [HINTS[fault] for fault in weights if missed and missed[0] in BREAKS[fault]]
-        hints = hints if missed else [FALSE[sorted(set(got) - wanted)[0]]]
-        raise CheckFailed(
-            what, crystal=about, expected=sorted(wanted), got=sorted(set(got)), cause="; ".join(hints)
-        )
+
+        def answer(question: Any, layer: faulty_layers.Layer = layer) -> tuple[Tensor, ...]:
+            s, v = an_input(question)
+            return (s, v, *layer(s, v))
+
+        got = asked.verdict_on(student, harness, answer, seed, MOST)
+        asked.holds_verdict(got, weights, KNOWN, number)
 
 
 @register(

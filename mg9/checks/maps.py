@@ -1,7 +1,6 @@
 """The check of a test that finds what is wrong with attention weights which it is not shown (slide 41).
 
-A layer under test stands here, where the check runs; the student's harness gets a `replay.Replay`, and runs
-again with the answers until nothing is missing. `holds_suspects` is the part that the hidden check repeats.
+How a harness is asked stands in `asked.py`. `holds_suspects` is the part that the hidden check repeats.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mg9.checks import CheckFailed, Local, WrongKind, faulty_attention, register
+from mg9.checks import CheckFailed, Local, WrongKind, asked, faulty_attention, register
 
 # Which tests each layer fails; tests/test_checks_attention.py finds the same by running.
 BREAKS: dict[str, tuple[str, ...]] = {
@@ -31,7 +30,6 @@ BREAKS: dict[str, tuple[str, ...]] = {
     "both_ways": (),
     "warm": (),
 }
-TESTS = ("rows", "numbering", "leak", "overflow", "blind")
 HINTS = {
     "columns": "the sum over j, dim=1, for every atom",
     "mask_afterwards": "with two crystals in the batch its rows add up to less than one",
@@ -50,33 +48,18 @@ FALSE = {
     "overflow": "weights of 0 and 1 are no overflow; NaN and inf are",
     "blind": "a right layer does notice another bias; add nothing that is the same in a whole row",
 }
-ROUNDS, MOST = 10, 300  # runs of the harness, and questions that it may ask
+KNOWN = asked.Faults(BREAKS, HINTS, FALSE)
+MOST = 300  # questions that a harness may ask
 
 
-def verdict_on(student: Local, harness: Callable, layer: faulty_attention.Layer, seed: int) -> Any:
-    """What the harness says of `layer`, which it does not see."""
-    said: list[tuple[Tensor, ...]] = []
-    for _ in range(ROUNDS):
-        answer = student.call(harness, list(said), seed)
-        if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], list):
-            raise WrongKind("the verdict and a list of inputs are wanted", got=type(answer).__name__)
-        verdict, missing = answer
-        if not missing:
-            return verdict
-        if len(said) + len(missing) > MOST:
-            raise CheckFailed(f"it asks more than {MOST} questions: is there a loop in it?")
-        said += [(*asked, layer(*typed(asked))) for asked in missing]
-    raise CheckFailed("with one seed it asks something else each time: draw everything from rng")
-
-
-def typed(asked: Any) -> tuple[Tensor, ...]:
+def typed(question: Any) -> tuple[Tensor, ...]:
     """q, k, bias and batch, if they belong to one list of atoms; otherwise `CheckFailed`."""
-    if not isinstance(asked, tuple | list) or [isinstance(x, Tensor) for x in asked] != [True] * 4:
+    if not isinstance(question, tuple | list) or [isinstance(x, Tensor) for x in question] != [True] * 4:
         raise WrongKind("a layer is asked with four tensors: q, k, bias, batch")
-    q, k, bias, batch = asked[0].double(), asked[1].double(), asked[2].double(), asked[3]
+    q, k, bias, batch = question[0].double(), question[1].double(), question[2].double(), question[3]
     n = len(q) if q.dim() == 2 else 0
     if not 0 < n <= 50 or q.shape != k.shape or bias.shape != (n, n) or batch.shape != (n,):
-        shapes = ", ".join(str(tuple(x.shape)) for x in asked)
+        shapes = ", ".join(str(tuple(x.shape)) for x in question)
         raise CheckFailed("a layer takes q and k (N, d), bias (N, N), batch (N,)", got=shapes)
     if any(torch.isnan(x).any() for x in (q, k, bias, batch.double())) or torch.isinf(q @ k.T).any():
         raise CheckFailed("a layer is asked with numbers that are NaN or infinite")
@@ -88,27 +71,13 @@ def holds_suspects(
 ) -> None:
     """The failed tests, suspect by suspect; a suspect is fault -> how much of it."""
     for number, weights in enumerate(suspects, start=1):
-        wanted = {test for fault in weights for test in BREAKS[fault]}
-        got = verdict_on(student, harness, faulty_attention.mixture(weights), seed)
-        about = f"suspect {number} ({', '.join(weights) or 'right'})"
-        if not isinstance(got, list | tuple) or not all(isinstance(name, str) for name in got):
-            found = "None: is the return statement missing?" if got is None else got
-            raise WrongKind("a list of names of tests is wanted", expected=sorted(wanted), got=found)
-        if unknown := sorted(set(got) - set(TESTS)):
-            raise CheckFailed(
-                f"there is no test {unknown[0]!r}", expected=f"some of {', '.join(TESTS)}", got=unknown[0]
-            )
-        if set(got) == wanted:
-            continue
-        missed, false = sorted(wanted - set(got)), sorted(set(got) - wanted)
-        hints = [HINTS[fault] for fault in weights if missed and missed[0] in BREAKS[fault]]
-        raise CheckFailed(
-            f"{missed[0]!r} is missed" if missed else f"a false alarm: {false[0]!r}",
-            crystal=about,
-            expected=sorted(wanted),
-            got=sorted(set(got)),
-            cause="; ".join(hints) if missed else FALSE[false[0]],
-        )
+        layer = faulty_attention.mixture(weights)
+
+        def answer(question: Any, layer: faulty_attention.Layer = layer) -> tuple[Tensor, ...]:
+            return (*question, layer(*typed(question)))
+
+        got = asked.verdict_on(student, harness, answer, seed, MOST)
+        asked.holds_verdict(got, weights, KNOWN, number)
 
 
 @register(
