@@ -894,6 +894,11 @@ def another_layer(forward):
     return type("Layer", (GatedConvolution,), {"forward": forward})
 
 
+def swapped_ends(self, v, u, edge_index):
+    """Another mistake than one of symmetry: messages go to who sent them."""
+    return GatedConvolution.forward(self, v, u, edge_index.flip(0))
+
+
 def mean_of_messages(v, u, edge_index):
     """Another mistake than one of symmetry: an atom without neighbours gets 0/0."""
     j, i = edge_index
@@ -913,6 +918,7 @@ def whole_crystal(v, u, edge_index):
 PARTS = {  # the parts that are exchanged: what the check says, None if it holds
     "einsum and loops": ({"displacements": "with_einsum", "mean_readout": "crystal_by_crystal"}, None),
     "every neighbour is kept": ({"whole_shells": lambda i, r, k: torch.ones(len(i), dtype=torch.bool)}, None),
+    "centre and neighbour swapped": ({"GatedConvolution": another_layer(swapped_ends)}, None),
     "a mean, and NaN where nobody is heard": (
         {"GatedConvolution": another_layer(lambda self, v, u, e: v + mean_of_messages(v, u, e))},
         None,

@@ -144,18 +144,18 @@ class Network:
         return self.ask(self.part, (z[own],), (z,), len(z), own, 100)
 
     def updated(self, layer: Any, v: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:
-        """v' (N, F); the excerpt is half of the atoms with their senders, whose own answers do not count."""
+        """v' (N, F); the excerpt is half of the atoms with all of their edges, to and from others."""
         own = self.half(len(v))
-        heard = torch.isin(edge_index[1], own)
-        senders = edge_index[0, heard].unique()
-        atoms = torch.cat([senders[~torch.isin(senders, own)], own])
+        near = torch.isin(edge_index, own).any(dim=0)
+        around = edge_index[:, near].unique()
+        atoms = torch.cat([around[~torch.isin(around, own)], own])
         number = torch.empty(len(v), dtype=torch.long)
         number[atoms] = torch.arange(len(atoms))
-        before = self.student.call(layer, v[atoms], u[heard], number[edge_index[:, heard]])
+        before = self.student.call(layer, v[atoms], u[near], number[edge_index[:, near]])
         if isinstance(before, Tensor | np.ndarray) and tuple(before.shape) == (len(atoms), F):
             before = before[
                 -len(own) :
-            ]  # the senders hear nobody here: whatever became of them, NaN included
+            ]  # of the others edges are missing: whatever became of them, NaN included
         return self.same(before, self.student.call(layer, v, u, edge_index), len(v), own, F)
 
     def read_out(self, contributions: Tensor, batch: Tensor, B: int) -> Tensor:
