@@ -2,7 +2,6 @@
 
     python -m benchmarks.scale                  # 200 submissions, several minutes on two cores
     python -m benchmarks.scale --students 24 --every 5
-    python -m benchmarks.scale --dask           # the workers are those of a Dask scheduler on this machine
 
 The submissions are synthetic (numpy only, two questions, one of them hidden), in a temporary folder. Half way
 through, the grading process itself is killed, and the same command goes on. It prints how many marks are
@@ -20,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -84,31 +82,18 @@ def make_class(root: Path, folder: Path, students: int) -> dict[str, int]:
     return deserved
 
 
-def start(root: Path, folder: Path, out: Path, jobs: int, scheduler: str = "") -> subprocess.Popen:
+def start(root: Path, folder: Path, out: Path, jobs: int) -> subprocess.Popen:
     """`mg9-course grade` as a process of its own."""
     command = [sys.executable, "-m", "course.grader.cli", "--root", root, "grade", folder, "--out", out]
-    command += ["--jobs", jobs, "--seed", 1, *(["--scheduler", scheduler] if scheduler else [])]
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [*map(str, command), "--jobs", str(jobs), "--seed", "1"], stdout=subprocess.DEVNULL
+    )
 
 
 def recorded(out: Path) -> int:
     """Whole lines in the log."""
     log = out / "log.jsonl"
     return log.read_text().count("\n") if log.is_file() else 0
-
-
-@contextlib.contextmanager
-def of_dask(jobs: int) -> Iterator[tuple[str, Callable]]:
-    """The address of a scheduler, and what gives its worker processes; one that dies is replaced."""
-    from distributed import LocalCluster
-
-    def there(_: subprocess.Popen) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [psutil.Process(nanny.pid) for nanny in cluster.workers.values() if nanny.pid]
-        return []
-
-    with LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address, there
 
 
 def workers(process: subprocess.Popen) -> list[psutil.Process]:
@@ -121,26 +106,17 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def grade_under_fire(
-    root: Path,
-    folder: Path,
-    out: Path,
-    *,
-    jobs: int,
-    every: int,
-    students: int,
-    chance: random.Random,
-    scheduler: str = "",
-    victims: Callable[[subprocess.Popen], list[psutil.Process]] = workers,
+    root: Path, folder: Path, out: Path, *, jobs: int, every: int, students: int, chance: random.Random
 ) -> int:
     """Grade; kill a worker after every so many submissions, and half way the grader. Returns the kills."""
-    process, killed, last, halved = start(root, folder, out, jobs, scheduler), 0, 0, False
+    process, killed, last, halved = start(root, folder, out, jobs), 0, 0, False
     while process.poll() is None:
         time.sleep(chance.uniform(0.02, 0.2))  # so that it strikes at any moment of the next submissions
         if not halved and recorded(out) >= students // 2:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            process, halved = start(root, folder, out, jobs, scheduler), True
-        there = victims(process)
+            process, halved = start(root, folder, out, jobs), True
+        there = workers(process)
         if there and recorded(out) >= last + every:
             with contextlib.suppress(psutil.NoSuchProcess):
                 chance.choice(there).kill()
@@ -166,26 +142,21 @@ def main() -> int:
     parser.add_argument("--students", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every", type=int, default=8, help="submissions from one kill to the next")
-    parser.add_argument("--dask", action="store_true", help="on the workers of a Dask scheduler")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mg9-scale-") as scratch:
         place = Path(scratch)
         root, folder = make_course(place / "course"), place / "class"
         deserved = make_class(root, folder, options.students)
         begun = time.monotonic()
-        crew = of_dask(options.jobs) if options.dask else contextlib.nullcontext(("", workers))
-        with crew as (scheduler, victims):
-            killed = grade_under_fire(
-                root,
-                folder,
-                place / "fire",
-                jobs=options.jobs,
-                every=options.every,
-                students=options.students,
-                chance=random.Random(0),
-                scheduler=scheduler,
-                victims=victims,
-            )
+        killed = grade_under_fire(
+            root,
+            folder,
+            place / "fire",
+            jobs=options.jobs,
+            every=options.every,
+            students=options.students,
+            chance=random.Random(0),
+        )
         fire = time.monotonic() - begun
         begun = time.monotonic()
         start(root, folder, place / "serial", 1).wait()
