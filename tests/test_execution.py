@@ -69,6 +69,21 @@ def test_after_a_death_what_does_not_depend_on_it_is_graded():
     assert result.stopped.startswith("cell deadly ended the process") and result.sandboxed
 
 
+def test_cells_that_are_nested_deeply_cost_nothing_also_after_a_death():
+    result = run(
+        ("sum", "total = " + " + ".join(["0.1"] * 600) + "\nassert abs(total - 60.0) < 1e-9"),
+        ("sign", "signed = " + "-" * 900 + "1\ndef helper():\n    return 2.0 + signed"),
+        ("deadly", "import os\nos._exit(3)"),
+        ("energy", "def energy(r):\n    return helper()"),
+        ("energy?", ENERGY.format("energy")),
+        ("wrong", "deep = " + "-" * 900 + "1\nraise ValueError(deep)"),
+        ("other", "def other(r):\n    return 3.0 if signed else deep"),
+        ("other?", ENERGY.format("other")),
+    )
+    assert [state for state, _ in says(result).values()] == ["passed", "passed"], says(result)
+    assert result.stopped.startswith("cell deadly ended the process")
+
+
 def test_an_error_costs_what_hangs_on_it_and_names_the_cell():
     result = run(
         ("table", "rows = [1, 2]\nrows[7]\nmore = rows"),
@@ -176,7 +191,7 @@ def test_a_file_that_cannot_be_fetched_is_named_and_nothing_is_guessed(monkeypat
 
 @pytest.mark.parametrize(
     ("wall", "cpu", "seconds"),
-    [(10, 0, 10), (10, 10, 10), (10, 12, 10), (10, 5, 5), (10, 1, 2), (10, 0.4, 10)],
+    [(10, 0, 10), (10, 10, 10), (10, 12, 10), (10, 5, 5), (9, 1, 3), (10, 0.4, 10)],
 )
 def test_who_waits_for_a_busy_machine_is_not_charged_and_who_sleeps_is(wall, cpu, seconds):
     assert counted(wall, cpu) == seconds

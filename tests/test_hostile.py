@@ -10,13 +10,15 @@ from jupyter_client.session import Session
 from nbformat.v4 import new_output
 from waves import RIGHT, answered
 
-from course.grader import exchange, outputs
+from course.grader import definitions, exchange, outputs
 from course.grader.definitions import LONGEST, defined, parsed, repeatable
 from course.grader.form import read_source
 from course.grader.ingest import MOST_FILES, find_submissions, ingest
 from course.grader.kernel import LARGEST_JSON, Kernel
 from course.grader.outputs import Room, plain
 
+SIGNS = "-" * 900 + "1"  # the parser takes it; functions that call themselves do not
+DECORATED = "@(\n    cache\n)\n@wraps(f)\ndef g():\n    return 1\n"
 CELLS = {  # source: (names that it gives a value, what is run again after a death)
     "!true\n" * 600 + "x = 1": ({"x"}, "x = 1"),
     "files = !ls\ny = 2": ({"files", "y"}, "y = 2"),
@@ -28,6 +30,12 @@ CELLS = {  # source: (names that it gives a value, what is run again after a dea
     ">>> a = 1\n>>> b = 2": ({"a", "b"}, "a = 1\nb = 2"),
     "  a = 1\n  b = 2": ({"a", "b"}, "a = 1\nb = 2"),
     "x = 5 %\\\n 3": ({"x"}, ""),
+    "total = " + " + ".join(["0.1"] * 600): ({"total"}, ""),
+    f"y = [t := {SIGNS}]": ({"y", "t"}, ""),
+    f"x = {SIGNS}; f(x); z = 'é'; w = 3": ({"x", "z", "w"}, f"x = {SIGNS}\nz = 'é'\nw = 3"),
+    f"{DECORATED}f(x)\nx = {SIGNS}": ({"g", "x"}, f"{DECORATED}x = {SIGNS}"),
+    f"%time f()\ndef g():\n    !ls\n    return {SIGNS}": ({"g"}, f"def g():\n    pass\n    return {SIGNS}"),
+    f"x = 0x{'f' * 5000}": ({"x"}, f"x = 0x{'f' * 5000}"),
 }
 
 
@@ -35,6 +43,25 @@ CELLS = {  # source: (names that it gives a value, what is run again after a dea
 def test_magics_are_read_without_ipython(source):
     assert parsed(source)[1] == ""
     assert (defined(source), repeatable(source)) == CELLS[source]
+
+
+def test_a_line_of_spaces_is_read_in_a_time_that_grows_with_its_length():
+    """If it grew with the square, this line would take hours."""
+    assert definitions.MAGIC.match(" " * 2_000_000 + "a b\n") is None
+    assert definitions.MAGIC.match(" " * 2_000_000 + "a, b" + " " * 2_000_000 + "c\n") is None
+    assert definitions.MAGIC.match("  a, b = !ls\n").groups() == ("  ", "a, b =")
+    spaces = "if 1:\n" + " " * (LONGEST - 100) + "a b\n"
+    assert defined(spaces) == set() and parsed(spaces)[0] is None
+
+
+def test_a_cell_is_read_once_for_what_it_defines_and_why_it_cannot_be_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        definitions.ast, "parse", lambda text: read.append(text) or compile(text, "", "exec", 1024)
+    )
+    for source in ("first = 1", "second = (1"):
+        defined(source), parsed(source)
+    assert [text.strip() for text in read] == ["first = 1", "second = (1"]
 
 
 def test_a_cell_that_is_too_long_is_not_read_but_its_names_are_known():
@@ -79,7 +106,17 @@ def test_a_reply_that_would_take_much_memory_is_refused_in_words(size):
         assert content["failure"]["state"] == "refused" and "too long" in content["failure"]["what"]
 
 
-NAMES = ["zo\udceb", "zoë\x1b[2J\nbruno 9 of 9", "x" * 255, "back\\slash", "a[b]", "\u202ebnypi"]
+NAMES = [
+    "zo\udceb",
+    "zoë\x1b[2J\nbruno 9 of 9",
+    "x" * 255,
+    "back\\slash",
+    "a[b]",
+    "\u202ebnypi",
+    "ordinary ",
+    "ordinary  ",
+    " zoë",
+]
 
 
 def test_names_that_cannot_be_written_are_verdicts_and_no_two_students_become_one(root, tmp_path):
@@ -92,7 +129,8 @@ def test_names_that_cannot_be_written_are_verdicts_and_no_two_students_become_on
     assert {one.student for one in submissions if one.verdict == "ok"} == {"ordinary", "zoë"}
     assert {one.verdict for one in submissions} == {"ok", "folder name"}
     for one in submissions:
-        assert one.student.isprintable() and len(f"{one.student}.html".encode()) < 256
+        assert one.student.isprintable() and one.student == one.student.strip()
+        assert len(f"{one.student}.html".encode()) < 256
 
 
 def test_names_of_files_can_be_printed_and_the_notebook_is_found_among_many(root, tmp_path):

@@ -71,8 +71,11 @@ def find_submissions(folder: Path, assignment: str, others: Iterable[str] = ()) 
 
 def called(folder: str, others: Iterable[str]) -> str:
     """What a student is called whose folder has this name: nearly always the same. A name that cannot be
-    printed or is too long to be that of a page gets a backslash, and with it a verdict in `ingest`."""
+    printed, is too long to be that of a page, or has spaces at an end (which nbgrader takes off) gets a
+    backslash, and with it a verdict in `ingest`."""
     name = shown(folder)
+    if name != name.strip():
+        name = name.strip() + "\\"
     if len(os.fsencode(name)) > LONGEST_NAME:
         name = name[:60] + "\\..."
     while name in others:
@@ -103,8 +106,9 @@ def ingest(
     blank = Submission(student, assignment, "missing", f"no notebook of {assignment} was handed in")
     if set("[]*?\\") & set(student):
         says = (
-            "nbgrader cannot take the characters [ ] * ? \\ in a student's folder name, and a page none that "
-            f"cannot be printed and no more than {LONGEST_NAME} bytes; rename the folder"
+            "nbgrader cannot take the characters [ ] * ? \\ in a student's folder name, nor spaces at its "
+            f"start or end, and a page none that cannot be printed and no more than {LONGEST_NAME} bytes; "
+            "rename the folder"
         )
         return replace(blank, verdict="folder name", says=says)
     refused, strangers = None, []
