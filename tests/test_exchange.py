@@ -26,6 +26,10 @@ EARLY, LATE, LATER = (f"2026-11-0{day} 10:00:00.000000 UTC" for day in (1, 2, 3)
 def inbound(root, tmp_path, monkeypatch) -> Path:
     """Where students of the small course hand in; `root` is its folder."""
     monkeypatch.setenv("MG9_EXCHANGE", str(tmp_path / "exchange"))
+    with pytest.raises(FolderError, match="there is no exchange at .*MG9_EXCHANGE"):
+        exchange.release(root, ["waves"])
+    (tmp_path / "exchange").mkdir()
+    (tmp_path / "exchange").chmod(0o777)
     assert exchange.release(root, ["waves"]) == ["waves"]
     monkeypatch.setattr(exchange, "_owner", lambda place: "amira" if "amira" in place.name else "bruno")
     return tmp_path / "exchange" / "mg9" / "inbound"
@@ -64,6 +68,7 @@ def test_the_latest_of_each_student_is_collected(inbound, root, tmp_path):
     assert [line.split(";")[0] for line in says] == ["amira: collected", "bruno: collected"]
     assert (submitted / "amira" / "waves" / "waves.ipynb").read_text() == "second"
     assert (submitted / "bruno" / "waves" / "timestamp.txt").read_text() == EARLY
+    assert collected(root, tmp_path)[0] == ["nothing newer of 2 who were collected before"]
 
 
 def test_a_folder_in_anothers_name_replaces_nothing(inbound, root, tmp_path, monkeypatch):

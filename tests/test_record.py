@@ -318,6 +318,20 @@ def test_late_work_is_on_the_page_and_in_the_export_and_raw_marks_stay(again):
     assert (row["total"], row["counts"], row["late_percent"]) == ("6.0", "4.8", "20.0")
     page = (again.out / "feedback" / "right.html").read_text()
     assert "2 days late" in page and "so 4.8 points count" in page and "6 of 10 points" in page
+    assert "note: late.toml extends amira, of whom nothing is here" in printed
+
+
+def test_a_time_of_submission_that_comes_later_counts_without_another_run(again):
+    (again.out / "late.toml").write_text(LATE)
+    again.run("feedback", again.out)
+    stamp, lines = again.folder / "right" / "waves" / "timestamp.txt", (again.out / "log.jsonl").read_text()
+    stamp.write_text("2026-12-04 12:00:00 UTC")
+    code, printed = again.run("grade", again.folder, "--out", again.out)
+    assert "right: the time of submission is 2026-12-04 12:00:00 UTC now" in printed
+    assert "changed: right: counts 4.8 -> 4.2, for the time of submission" in printed
+    assert marks(again.out)["right"]["counts"] == "4.2"
+    new = (again.out / "log.jsonl").read_text().removeprefix(lines).splitlines()
+    assert len(new) == 1 and json.loads(new[0])["handed_in"] == "2026-12-04 12:00:00 UTC"
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,14 @@ def chosen(options: argparse.Namespace) -> str:
     known = f"in solutions/ are {', '.join(there) or 'none'}"
     if options.assignment is not None:
         raise FolderError(f"no assignment {options.assignment!r}; {known}")
+    if not options.folder.is_dir():
+        raise FolderError(f"{options.folder} is not a folder; expected FOLDER/<student>/cgcnn/cgcnn.ipynb")
     handed_in = {file.stem for file in options.folder.glob("*/**/*.ipynb")}
     handed_in |= {place.name for place in options.folder.glob("*/*") if place.is_dir()}
     found = [name for name in there if name in handed_in] if len(there) > 1 else there
+    if not found:
+        expected = f"{options.folder}/<student>/{there[0] if there else 'cgcnn'}/*.ipynb"
+        raise FolderError(f"{options.folder} holds no work that is known, such as {expected}; {known}")
     if len(found) != 1:
-        raise FolderError(f"say which with --assignment; {known}")
+        raise FolderError(f"say which with --assignment, {', '.join(found)}; {known}")
     return found[0]

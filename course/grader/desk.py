@@ -88,7 +88,7 @@ def forget(options: argparse.Namespace) -> int:
         gone = record.forget(options.student)
         report(record)
     print(f"deleted of {options.student}: {', '.join(gone)}")
-    print("not deleted: the files that were handed in, and copies of marks.csv or pages that you made")
+    print("not deleted: the files that were handed in, copies of marks.csv or pages that you made, late.toml")
     return 0
 
 

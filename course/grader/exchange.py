@@ -51,7 +51,8 @@ def collect(root: Path, name: str) -> list[str]:
     """Take the latest of what each student handed in into submitted/; returns what to say of each."""
     app = _run("collect", root, name, update=True)
     if isinstance(app, Collect):
-        return app.says
+        known = len(app.src_records) - app.copied
+        return app.says + ([f"nothing newer of {known} who were collected before"] if known else [])
     return [f"{one['student_id']}: collected" for one in app.src_records]
 
 
@@ -61,6 +62,7 @@ class Collect(ExchangeCollect):
     def init_src(self) -> None:
         """Choose the latest folder of each student."""
         self.says: list[str] = []
+        self.copied = 0
         inbound = Path(self.root, self.coursedir.course_id, "inbound")
         self.inbound_path, latest = str(inbound), {}
         for place in sorted(inbound.glob(f"*+{self.coursedir.assignment_id}+*")):
@@ -80,6 +82,7 @@ class Collect(ExchangeCollect):
     def do_copy(self, src: str, dest: str, log: object = None) -> None:
         """Copy one submission; whatever is wrong with it stops no other."""
         place, student = Path(src), Path(src).name.partition("+")[0]
+        self.copied += 1
         try:
             left_out = copy_plain(place, Path(dest))
             made, stated = place.stat().st_ctime, (Path(dest) / "timestamp.txt").read_text()
@@ -176,6 +179,9 @@ def _run(what: str, root: Path, name: str, **traits: object) -> Exchange:
     app = (foreign or own)(coursedir=course, config=config)
     for key, value in traits.items():
         setattr(app, key, value)
+    if not foreign and not Path(app.root).is_dir():
+        more = "course/hub/README.md says how a hub gets one, MG9_EXCHANGE names another folder"
+        raise FolderError(f"there is no exchange at {app.root}: {more}")
     try:
         with ngshare.heard(app) if foreign else nullcontext():
             app.start()

@@ -59,6 +59,9 @@ def grade_class(
         if len(to_run) < len(runnable) or kinds.keys() != {"new"}:
             what = ", ".join(f"{count} {reason}" for reason, count in kinds.items()) or "nothing new"
             print(f"to grade: {what}; {len(runnable) - len(to_run)} are graded already", file=sys.stderr)
+        for one in runnable:
+            if not reasons[one.student] and record.enter_time(one):
+                print(f"{one.student}: the time of submission is {one.timestamp} now", file=sys.stderr)
         about = {"total": len(to_run), "unit": "student", "desc": the_class.assignment, "file": sys.stderr}
         bar = tqdm(run(to_run, terms), **about, disable=not to_run)
         for submission, came in bar:
@@ -108,7 +111,7 @@ def report(record: Record, only: set[str] | None = None, before: list[Row] | Non
     write_csv(rows, record.folder / "marks.csv")
     shown = [row for row in rows if only is None or row.student in only]
     print(table(shown))
-    for line in changes(before or [], rows):
+    for line in [*changes(before or [], rows), *record.strangers()]:
         print(line)
     for name in ("marks.csv", "class.html", "feedback"):
         print(f"{name:10} {record.folder / name}")

@@ -85,6 +85,15 @@ class Record:
             return "not in the gradebook"
         return ""
 
+    def enter_time(self, submission: Submission) -> bool:
+        """Log another time of submission of a file that was graded before; whether there is one."""
+        line = self.journal.latest_graded()[submission.student]
+        if not submission.timestamp or line["handed_in"] == submission.timestamp:
+            return False
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.journal.append(line | {"time": now, "handed_in": submission.timestamp})
+        return True
+
     def enter(self, submission: Submission, run: Run | None, terms: Terms) -> None:
         """Let nbgrader score the results of `run` (None: nothing was run), then log the verdict."""
         verdict, says, notes = submission.verdict, submission.says, list(submission.notes)
@@ -157,6 +166,11 @@ class Record:
             )
         return rows
 
+    def strangers(self) -> list[str]:
+        """A line for each name in late.toml of which nothing is here: it may be misspelt."""
+        names = read_policy(self.folder).extension_days.keys() - self.journal.latest().keys()
+        return [f"note: late.toml extends {name}, of whom nothing is here" for name in sorted(names)]
+
     def _entered(self) -> str:
         file = self.folder / "assignment.sha256"
         return file.read_text() if file.is_file() else ""
@@ -169,6 +183,9 @@ class Record:
         if page.exists():
             page.unlink()
             gone.append(f"feedback/{student}.html")
+        if (self.folder / "export.csv").exists():
+            (self.folder / "export.csv").unlink()
+            gone.append("export.csv, of all students")
         return gone + ([f"{lines} lines of log.jsonl"] if lines else [])
 
 

@@ -78,6 +78,8 @@ def changes(before: list[Row], after: list[Row]) -> list[str]:
             for name in [*now, *(was.keys() - now.keys())]
             if was.get(name) != now.get(name)
         ]
+        if old[row.student].counts != row.counts and row.late != old[row.student].late:
+            parts.append(f"counts {old[row.student].counts:g} -> {row.counts:g}, for the time of submission")
         if parts:
             lines.append(f"changed: {row.student}: {', '.join(parts)}")
     if old:

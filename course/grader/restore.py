@@ -40,7 +40,7 @@ def restore(notebook: NotebookNode, source: NotebookNode) -> tuple[NotebookNode,
             locked and cell.source.strip() != _released(original).strip()
         ):
             notes.append(
-                f"cell {name} was changed and is as the course wrote it"
+                f"cell {name} was changed; the course's own was run"
                 if locked
                 else f"cell {name} changed its type"
             )

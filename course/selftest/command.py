@@ -64,12 +64,16 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from course.grader.execution import NoKernel
     from course.grader.form import FormError, assignments
+    from course.grader.ingest import FolderError
 
     from .attacks import run_attacks
     from .corpus import TARGET
 
     start, fit, lines = time.monotonic(), True, []
-    names = [options.assignment] if options.assignment else assignments(options.root)
+    there = assignments(options.root)
+    if options.assignment not in (None, *there):
+        raise FolderError(f"no assignment {options.assignment!r}; in solutions/ are {', '.join(there)}")
+    names = [options.assignment] if options.assignment else there
     names = [] if options.attacks else names
     for number, name in enumerate(names, start=1):
         try:
