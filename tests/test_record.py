@@ -189,10 +189,11 @@ def test_a_crash_loses_nothing(again):
 
 
 def test_an_interrupted_class_goes_on_where_it_stopped(plugin, tmp_path):
-    """By Ctrl-C after the first submission, by SIGKILL after the second."""
+    """By Ctrl-C after the first submissions, by SIGKILL after some more."""
     root, folder, out = make_course(tmp_path / "course"), tmp_path / "class", tmp_path / "marks"
-    for number in range(3):
-        hand_in(folder, f"s{number}", answered(root, **RIGHT))
+    students = [f"s{number}" for number in range(10)]
+    for student in students:
+        hand_in(folder, student, answered(root, **RIGHT))
     command = [sys.executable, "-m", "course.grader.cli", "--root", root, "grade", folder, "--out", out]
     done = 0
     for kill in (signal.SIGINT, signal.SIGKILL):
@@ -211,11 +212,11 @@ def test_an_interrupted_class_goes_on_where_it_stopped(plugin, tmp_path):
             assert process.returncode == 130 and "the same command goes on from there" in printed
             assert "Traceback" not in printed
         done = (out / "log.jsonl").read_text().count("\n")
-    assert done == 2
+    assert 2 <= done < len(students)
     code, printed = run("--root", root, "grade", folder, "--out", out)
-    assert code == 0 and "to grade: 1 new; 2 are graded already" in printed
-    students = [json.loads(line)["student"] for line in (out / "log.jsonl").read_text().splitlines()]
-    assert sorted(students) == ["s0", "s1", "s2"]
+    assert code == 0 and f"to grade: {len(students) - done} new; {done} are graded already" in printed
+    told = [json.loads(line)["student"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert sorted(told) == students
     assert {row["checks"] for row in marks(out).values()} == {"6.0"}
 
 
