@@ -27,9 +27,7 @@ def parsed(source: str) -> tuple[ast.Module | None, str]:
     return _read(source)[:2]
 
 
-@lru_cache(
-    maxsize=1
-)  # what a cell that failed defines and why it cannot be read are asked one after the other
+@lru_cache(maxsize=1)  # of a cell that failed two things are asked, one after the other
 def _read(source: str) -> tuple[ast.Module | None, str, str]:
     """As `parsed`, and the text without magics of which the tree is.
 
