@@ -58,6 +58,18 @@ def test_an_energy_that_sees_no_angle_is_found(reference):
         check("angles.energy", constant)
 
 
+@pytest.mark.parametrize("name", ["angles.forces", "angles.stress", "hidden.angles.contract"])
+def test_an_energy_of_the_volume_alone_is_found(name):
+    def volume(z, pos, cell):
+        return torch.linalg.det(cell).abs()
+
+    def slopes(z, pos, cell):
+        return torch.zeros_like(pos), torch.eye(3).double()
+
+    with pytest.raises(CheckFailed, match="one atom was moved|no atom of a rattled crystal feels a force"):
+        check(name, volume, slopes)
+
+
 # What the checks rest on
 
 

@@ -19,6 +19,7 @@ from mg9.checks.strain import GPA, Cell, rattled
 from mg9.checks.tools import expect_change, expect_close, expect_tensor
 
 STEP = 1e-4
+LEAST_FORCE = 1e-4  # eV/Å, which some atom of a rattled crystal feels
 
 
 def value(student: Local, energy: Callable, at: Cell) -> Tensor:
@@ -80,6 +81,16 @@ def holds_energy(student: Local, rng: np.random.Generator, energy: Callable, at:
     )
     wide = value(student, energy, at.strained(0.03 * np.eye(3)))
     expect_change(wide, before, "the crystal was stretched by 3 %", crystal=at.name)
+    sees_atoms(student, rng, energy, at)
+
+
+def sees_atoms(student: Local, rng: np.random.Generator, energy: Callable, at: Cell) -> None:
+    """Not an energy of the cell alone, whose forces are zero and whose stress needs no gradient."""
+    pos = at.pos.copy()
+    pos[0] += rng.normal(scale=0.1, size=3)
+    moved = value(student, energy, Cell(at.name, at.z, pos, at.cell))
+    what = "one atom was moved by about 0.1 Å, and with it its bonds and angles"
+    expect_change(moved, value(student, energy, at), what, crystal=at.name)
 
 
 def water(degrees: float) -> Cell:
@@ -113,6 +124,13 @@ def holds_forces(student: Local, energy: Callable, derivatives: Callable, at: Ce
         slope[atom, axis] = (ends[0] - ends[1]) / (2 * STEP)
     if torch.allclose(got, slope, atol=1e-6) and float(slope.abs().max()) > 1e-5:
         raise CheckFailed("the forces point uphill: F = -dE/dr has a minus sign", crystal=at.name)
+    if float(slope.abs().max()) <= LEAST_FORCE:
+        raise CheckFailed(
+            "no atom of a rattled crystal feels a force: the energy does not depend on where the atoms are",
+            crystal=at.name,
+            expected=f"a force above {LEAST_FORCE:g} eV/Å",
+            got=f"at most {float(slope.abs().max()):.1g} eV/Å",
+        )
     what = "a force is not minus the slope of the energy; (atom, axis)"
     worst = expect_close(got, -slope, what, unit="eV/Å", crystal=at.name, tolerance=1e-5)
     what = "the forces do not sum to zero: the crystal would push itself away; (axis)"
@@ -135,6 +153,7 @@ def holds_stress(
     student: Local, rng: np.random.Generator, energy: Callable, derivatives: Callable, at: Cell
 ) -> float:
     """Sign, volume, symmetry, every component against finite differences, and what a rotation does."""
+    sees_atoms(student, rng, energy, at)
     _, got = slopes(student, derivatives, at)
     V, truth = abs(np.linalg.det(at.cell)), np.zeros((3, 3))
     for a, b in np.ndindex(3, 3):

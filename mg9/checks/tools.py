@@ -79,7 +79,7 @@ def expect_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
     if value.is_complex():
         raise CheckFailed(f"{what} is complex", expected="real numbers", got=str(value.dtype))
     if not torch.isfinite(value).all():
-        raise CheckFailed(f"{what} is NaN or infinite", expected="finite numbers", got="NaN or inf")
+        raise CheckFailed(f"NaN or infinite numbers in {what}", expected="finite numbers", got="NaN or inf")
     return value
 
 
