@@ -48,7 +48,7 @@ def positions_in_a_list(z, pos, cell, vector):
     return z, (pos + vector).tolist(), cell
 
 
-@wrong("symmetry.rotate", says="pos is NaN or infinite")
+@wrong("symmetry.rotate", says="NaN or infinite numbers in pos")
 def not_a_number(z, pos, cell, rotation):
     return z, pos * np.nan, cell
 
