@@ -230,8 +230,8 @@ class Kernel:
 
 def counted(wall: float, cpu: float) -> float:
     """The seconds that count: a process that computes on a busy machine is not charged for waiting, up to
-    three times; one that sleeps is."""
-    return wall if cpu < 0.05 * wall else min(wall, max(cpu, wall / 3))
+    five times; one that sleeps is."""
+    return wall if cpu < 0.05 * wall else min(wall, max(cpu, wall / 5))
 
 
 def _failure(told: dict) -> CheckFailed:
