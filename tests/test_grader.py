@@ -126,7 +126,7 @@ def test_the_folder_says_which_assignment_it_holds(tmp_path, file):
     assert commands.chosen(options) == "waves"
     (tmp_path / "class" / "bruno").mkdir()
     (tmp_path / "class" / "bruno" / "gaps.ipynb").write_text("{}")
-    with pytest.raises(FolderError, match="say which with --assignment, gaps, waves; in solutions/ are gaps, waves"):
+    with pytest.raises(FolderError, match="--assignment, gaps, waves; in solutions/ are gaps, waves"):
         commands.chosen(options)
 
 
